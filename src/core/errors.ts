@@ -113,9 +113,8 @@ export class GradError extends Error {
 
 /** `text` with control and bidirectional characters escaped, so that untrusted names cannot steer a terminal. */
 export function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
   return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`,
   );
 }

@@ -1,0 +1,84 @@
+// What wgpu does not check, or checks in silence: one place, before any dispatch exists.
+import { DeviceError } from "../core/errors.ts";
+import type { Kernel } from "../graph/graph.ts";
+import { LOOP_BUDGET, MAX_WORKGROUPS, type Target } from "../graph/target.ts";
+
+/** Counts of workgroups in each dimension; a plain number is folded into two where it is too large for one. */
+export function grid({ name, workgroups }: Kernel): [number, number, number] {
+  let counts: [number, number, number];
+  if (typeof workgroups === "number") {
+    const y = Math.ceil(workgroups / MAX_WORKGROUPS);
+    counts = [Math.ceil(workgroups / y), y, 1];
+  } else {
+    counts = [workgroups[0], workgroups[1] ?? 1, workgroups[2] ?? 1];
+  }
+  if (counts.some((n) => !Number.isInteger(n) || n < 1 || n > MAX_WORKGROUPS)) {
+    throw new DeviceError(
+      "device/workgroups",
+      `Cannot dispatch ${name} as [${counts}] workgroups: each count must be in [1, ${MAX_WORKGROUPS}]`,
+    );
+  }
+  return counts;
+}
+
+/**
+ * Check a kernel against the limits of the device: loop budget, workgroup memory and size, number of buffers.
+ *
+ * @throws {DeviceError} `device/limit` listing all that is too much.
+ */
+export function checkKernel(kernel: Kernel, target: Target): void {
+  const { name, wgsl, trips, read, write } = kernel;
+  const problems: string[] = [];
+  if (!(trips >= 0 && trips < LOOP_BUDGET)) {
+    problems.push(`an invocation loops ${trips} times, the software driver stops it silently at ${LOOP_BUDGET}`);
+  }
+  const memory = workgroupBytes(wgsl);
+  if (memory > target.workgroupBytes) {
+    problems.push(`it needs ${memory} bytes of workgroup memory, the device has ${target.workgroupBytes}`);
+  }
+  const lanes = workgroupSize(wgsl);
+  if (lanes > target.invocations) {
+    problems.push(`it has ${lanes} invocations a workgroup, the device allows ${target.invocations}`);
+  }
+  if (read.length + write.length > target.storageBuffers) {
+    problems.push(`it binds ${read.length + write.length} buffers, the device allows ${target.storageBuffers}`);
+  }
+  if (problems.length > 0) throw new DeviceError("device/limit", `Cannot dispatch ${name}: ${problems.join("; ")}`);
+}
+
+/** Bytes of workgroup memory that a shader declares; sizes are literals or constants of the shader. */
+export function workgroupBytes(wgsl: string): number {
+  const constants = new Map(
+    [...wgsl.matchAll(/const\s+(\w+)(?:\s*:\s*\w+)?\s*=\s*(\d+)u?\s*;/g)].map((m) => [m[1]!, Number(m[2])]),
+  );
+  const sizeOf = (type: string): number => {
+    const array = /^array\s*<(.*),([^,]*)>$/s.exec(type.trim());
+    if (array) return sizeOf(array[1]!) * product(array[2]!, constants);
+    const vector = /^vec([234])(?:<\s*\w+\s*>|[fuih])$/.exec(type.trim());
+    if (vector) return vector[1] === "2" ? 8 : 16;
+    return 4;
+  };
+  let sum = 0;
+  for (const match of wgsl.matchAll(/var<workgroup>\s*\w+\s*:\s*([^;]+);/g)) sum += sizeOf(match[1]!);
+  return sum;
+}
+
+/** Invocations of a workgroup. */
+export function workgroupSize(wgsl: string): number {
+  const match = /@workgroup_size\(([^)]*)\)/.exec(wgsl);
+  const constants = new Map(
+    [...wgsl.matchAll(/const\s+(\w+)(?:\s*:\s*\w+)?\s*=\s*(\d+)u?\s*;/g)].map((m) => [m[1]!, Number(m[2])]),
+  );
+  return (match?.[1] ?? "1").split(",").reduce((n, part) => n * product(part, constants), 1);
+}
+
+function product(expression: string, constants: ReadonlyMap<string, number>): number {
+  return expression.split("*").reduce((n, factor) => {
+    const word = factor.trim().replace(/u$/, "");
+    const value = constants.get(factor.trim()) ?? Number(word);
+    if (!Number.isFinite(value)) {
+      throw new DeviceError("device/limit", `Cannot read the size "${expression.trim()}" in a shader`);
+    }
+    return n * value;
+  }, 1);
+}

@@ -1,0 +1,58 @@
+// Matrix products as every op asks for them: strided operands, batches, and what is fused into the store.
+import type { Kernel, Value } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+
+/** A matrix inside a value. All numbers are four-byte words. */
+export interface MatrixRef {
+  readonly value: Value;
+  /** First word. */
+  readonly offset?: number;
+  /** Words from one stored row to the next. */
+  readonly stride: number;
+  /** Words from one outer batch entry (a sequence) to the next. */
+  readonly outer?: number;
+  /** Words from one inner batch entry (a head) to the next. */
+  readonly inner?: number;
+  /** Inner entries that share this matrix (grouped-query heads): entry h reads matrix floor(h / group). */
+  readonly group?: number;
+  /** Words from one summed repetition to the next. */
+  readonly repeat?: number;
+}
+
+/** c = alpha · a·b (+ low.alpha · low.a·low.b) (+ bias) (+ add), or c += with `accumulate`. */
+export interface ProductCall {
+  /** What profiles call it. */
+  readonly name: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  /** a[M, K]; with `ta` stored as [K, M]. */
+  readonly a: MatrixRef;
+  readonly ta?: boolean;
+  /** b[K, N]; with `tb` stored as [N, K]. */
+  readonly b: MatrixRef;
+  readonly tb?: boolean;
+  /** c[M, N]. */
+  readonly c: MatrixRef;
+  readonly alpha?: number;
+  /** Add to what c holds. */
+  readonly accumulate?: boolean;
+  /** Batches: outer × inner products. */
+  readonly batch?: { readonly outer: number; readonly inner: number };
+  /** c is the sum over this many pairs of matrices (grouped-query gradients). */
+  readonly repeat?: number;
+  /**
+   * Lower-triangular work, M = N = T rows: `"skip"` leaves tiles of c above the diagonal unwritten,
+   * `"limit"` stops K at the end of c's row tile (a is zero beyond), `"start"` begins K at c's row tile.
+   */
+  readonly causal?: "skip" | "limit" | "start";
+  /** bias[N], added to every row. */
+  readonly bias?: Value;
+  /** A matrix like c that is added. */
+  readonly add?: MatrixRef;
+  /** A second, narrow product with the same transposes: low.a[M, R] · low.b[R, N]. */
+  readonly low?: { readonly a: MatrixRef; readonly b: MatrixRef; readonly R: number; readonly alpha: number };
+}
+
+/** The dispatches of a product for the target's class, cut where an operand exceeds one binding. */
+export declare function productKernels(call: ProductCall, target: Target): Kernel[];
