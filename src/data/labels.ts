@@ -1,0 +1,22 @@
+// Labels as Hugging Face writes them: label t belongs to token t (the loss shifts them by one), -100 is not trained.
+
+/** The label of a token that is not trained. */
+export const IGNORE = -100;
+
+/** Token ids with their labels, both of length T. */
+export interface Example {
+  /** Token ids. */
+  readonly ids: Uint32Array;
+  /** Label of each token, not shifted: the id itself, or -100. */
+  readonly labels: Int32Array;
+}
+
+/**
+ * How many tokens of a row are trained: the labels after the first that are not -100, since nothing predicts the first
+ * token. This is the count by which transformers 5.18 divides the loss.
+ */
+export function trainedTokens(labels: ArrayLike<number>): number {
+  let count = 0;
+  for (let t = 1; t < labels.length; t++) if (labels[t] !== IGNORE) count++;
+  return count;
+}
