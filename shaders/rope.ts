@@ -1,0 +1,75 @@
+// Rotary position embedding in the half-split form of Hugging Face (rotate_half; arXiv:2104.09864).
+//
+//   y[j]       = x[j] · cos[t, j] − x[j + E/2] · sin[t, j]          j < E/2, for every head
+//   y[j + E/2] = x[j + E/2] · cos[t, j] + x[j] · sin[t, j]
+//
+// The gradient is the rotation by the negative angle. One invocation per vector of a half head.
+// The position t of row n is n mod T plus an offset, or is read: position[n], or position[0] for all rows.
+import { flatWorkgroup } from "./lib/index.ts";
+import { vectorType, widthOf } from "./lib/vector.ts";
+import { wgsl } from "./wgsl.ts";
+
+const LANES = 64;
+
+/** Options of {@linkcode rope}. */
+export interface RopeShaderOptions {
+  readonly heads: number;
+  /** Columns of a head, even. */
+  readonly E: number;
+  /** Rotate by the negative angle. */
+  readonly inverse: boolean;
+  /** Where a row's position comes from: its number, an array with one entry a row, or an array with one entry. */
+  readonly position: "row" | "each" | "one";
+}
+
+/** Workgroups for so many rows. */
+export function ropeWorkgroups(rows: number, { heads, E }: RopeShaderOptions): number {
+  return Math.ceil(rows * heads * E / 2 / widthOf(E / 2) / LANES);
+}
+
+/** x[N, heads·E], cos[P, E/2], sin[P, E/2] (, position[N or 1]) → y[N, heads·E]; uniform p: rows, first, T, offset. */
+export function rope({ heads, E, inverse, position }: RopeShaderOptions): string {
+  const width = widthOf(E / 2);
+  const type = vectorType(width);
+  const read = position !== "row";
+  return wgsl`
+struct P { rows: u32, first: u32, T: u32, offset: u32 }
+const HALF = ${E / 2 / width}u; // vectors of half a head
+@group(0) @binding(0) var<storage, read> x: array<${type}>;
+@group(0) @binding(1) var<storage, read> cos_table: array<${type}>;
+@group(0) @binding(2) var<storage, read> sin_table: array<${type}>;
+#if ${read}
+@group(0) @binding(3) var<storage, read> position: array<u32>;
+#endif
+@group(0) @binding(${read ? 4 : 3}) var<storage, read_write> y: array<${type}>;
+@group(0) @binding(${read ? 5 : 4}) var<uniform> p: P;
+${flatWorkgroup()}
+
+fn position_of(row: u32) -> u32 {
+#if ${position === "each"}
+  return position[p.first + row];
+#elif ${position === "one"}
+  return position[0];
+#else
+  return (p.first + row) % p.T + p.offset;
+#endif
+}
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = flat_workgroup(id, groups) * ${LANES}u + lane;
+  let head = i / HALF; // over all rows
+  let piece = i % HALF;
+  let row = head / ${heads}u;
+  if (row >= p.rows) { return; }
+  let at = position_of(row) * HALF + piece;
+  let c = cos_table[at];
+  let s = ${inverse ? "-" : ""}sin_table[at];
+  let low = head * 2u * HALF + piece;
+  let high = low + HALF;
+  let a = x[low];
+  let b = x[high];
+  y[low] = a * c - b * s;
+  y[high] = b * c + a * s;
+}`;
+}

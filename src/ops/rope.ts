@@ -1,0 +1,142 @@
+// Rotary positions: queries and keys are turned by an angle that grows with their position.
+import { rope as shader, ropeWorkgroups } from "../../shaders/rope.ts";
+import { ShapeError } from "../core/errors.ts";
+import { defineOp, type Kernel, type V1, type V3, type V4, type Value } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+import { parts, rowRange } from "./parts.ts";
+
+/** Tables [positions, E/2] of cos and sin as values: weight leaves filled from `ropeTables`. */
+export interface RopeValues {
+  readonly cos: Value;
+  readonly sin: Value;
+}
+
+/** Sizes of {@linkcode rope}. */
+export interface RopeOptions {
+  /** Sequences. */
+  readonly B: number;
+  /** Rows of a sequence. */
+  readonly T: number;
+  readonly heads: number;
+  /** Columns of a head, even. */
+  readonly E: number;
+  /** Position of the first row of every sequence. */
+  readonly offset?: number;
+}
+
+interface Attrs {
+  readonly T: number;
+  readonly heads: number;
+  readonly E: number;
+  readonly offset: number;
+  readonly inverse: boolean;
+}
+
+function checkTables(op: string, x: Value, { cos, sin }: RopeValues, { heads, E }: { heads: number; E: number }): void {
+  if (E % 2 !== 0) throw new RangeError(`Cannot apply ${op} as E must be even: received ${E}`);
+  if (x.shape.length !== 2 || x.shape[1] !== heads * E) {
+    throw new ShapeError(op, "x", "N heads·E", x.shape, { "heads·E": heads * E });
+  }
+  for (const [name, table] of Object.entries({ cos, sin })) {
+    if (table.shape.length !== 2 || table.shape[1] !== E / 2) {
+      throw new ShapeError(op, name, "positions E/2", table.shape, { "E/2": E / 2 });
+    }
+  }
+}
+
+// y = R(t)·x with a rotation R   ⇒   dx = R(t)ᵀ·dy = R(−t)·dy
+const ropeOp = defineOp<Attrs, V3, V1>({
+  name: "rope",
+  infer: ([x]) => [x],
+  kernels({ inputs: [x, cos, sin], outputs: [y], attrs: { T, offset, ...options } }, target) {
+    const used = { offset: 0, length: (offset + T) * options.E / 2 };
+    return rotations({
+      name: options.inverse ? "rope gradient" : "rope",
+      x,
+      y,
+      tables: [{ value: cos, ...used }, { value: sin, ...used }],
+      T,
+      offset,
+      ...options,
+    }, target);
+  },
+  grad: [
+    ({ inputs: [, cos, sin], attrs }, dy) => rotate([dy, cos, sin], { ...attrs, inverse: !attrs.inverse }),
+    null,
+    null,
+  ],
+});
+
+function rotate(inputs: V3, attrs: Attrs): Value {
+  return inputs[0].graph.add(ropeOp, inputs, attrs)[0];
+}
+
+interface RotationCall extends Attrs {
+  readonly name: string;
+  readonly x: Value;
+  readonly y: Value;
+  readonly tables: Kernel["read"];
+  readonly position?: Value;
+}
+
+function rotations({ name, x, y, tables, position, T, offset, ...rest }: RotationCall, target: Target): Kernel[] {
+  const rows = x.shape[0]!;
+  const options = {
+    ...rest,
+    position: position === undefined ? "row" : position.shape[0] === 1 ? "one" : "each",
+  } as const;
+  const wgsl = shader(options);
+  return parts(rows, x.shape[1]!, target).map((part) => ({
+    name,
+    wgsl,
+    read: [rowRange(x, rows, part), ...tables, ...position ? [position] : []],
+    write: [rowRange(y, rows, part)],
+    uniform: [part.hi - part.lo, part.lo, T, offset],
+    workgroups: ropeWorkgroups(part.hi - part.lo, options),
+    trips: 0,
+  }));
+}
+
+/**
+ * Turn x[N, heads·E] (N = B·T, head h at columns h·E) by the angles of the tables; row n has position offset + n mod T.
+ *
+ * @throws {ShapeError} if x or a table has another shape.
+ * @throws {RangeError} if E is odd, or the tables end before the last position.
+ */
+export function rope(x: Value, { cos, sin }: RopeValues, { B, T, heads, E, offset = 0 }: RopeOptions): Value {
+  checkTables("rope", x, { cos, sin }, { heads, E });
+  if (x.shape[0] !== B * T) throw new ShapeError("rope", "x", "B·T heads·E", x.shape, { "B·T": B * T });
+  if (offset + T > Math.min(cos.shape[0]!, sin.shape[0]!)) {
+    throw new RangeError(`Cannot apply rope to positions up to ${offset + T}: the tables have ${cos.shape[0]}`);
+  }
+  return rotate([x, cos, sin], { T, heads, E, offset, inverse: false });
+}
+
+const ropeAtOp = defineOp<{ readonly heads: number; readonly E: number }, V4, V1>({
+  name: "rope_at",
+  infer: ([x]) => [x],
+  kernels: ({ inputs: [x, cos, sin, position], outputs: [y], attrs }, target) =>
+    rotations(
+      { name: "rope at", x, y, tables: [cos, sin], position, T: 0, offset: 0, inverse: false, ...attrs },
+      target,
+    ),
+});
+
+/**
+ * Turn x[S, heads·E] by the angle of position[S] u32, or of position[1] for all rows: for decoding, where the position
+ * is state on the GPU. There is no gradient.
+ *
+ * @throws {ShapeError} if x, a table or the position has another shape.
+ */
+export function ropeAt(
+  x: Value,
+  { cos, sin }: RopeValues,
+  { position, heads, E }: { readonly position: Value; readonly heads: number; readonly E: number },
+): Value {
+  checkTables("ropeAt", x, { cos, sin }, { heads, E });
+  const [S] = x.shape;
+  if (position.dtype !== "u32" || position.shape.length !== 1 || ![1, S].includes(position.shape[0])) {
+    throw new ShapeError("ropeAt", "position", "S", position.shape, { S: S! });
+  }
+  return x.graph.add(ropeAtOp, [x, cos, sin, position], { heads, E })[0];
+}

@@ -1,0 +1,138 @@
+import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { ModelError, ShapeError } from "../../src/core/errors.ts";
+import type { DeviceOptions } from "../../src/gpu/device.ts";
+import { Graph } from "../../src/graph/graph.ts";
+import { rope, ropeAt } from "../../src/ops/rope.ts";
+import { ropeTables } from "../../src/ops/rope_tables.ts";
+import { type Numbers, type OpCase, opTable } from "./harness.ts";
+
+interface Sizes {
+  readonly B: number;
+  readonly T: number;
+  readonly heads: number;
+  readonly E: number;
+  readonly offset?: number;
+}
+
+/** As written in transformers: x·cos + rotate_half(x)·sin, with both halves of the table equal. */
+function reference(x: Numbers, cos: Numbers, sin: Numbers, { heads, E }: Sizes, at: (n: number) => number): Numbers {
+  const half = E / 2, width = heads * E;
+  return x.map((v, i) => {
+    const n = Math.floor(i / width), j = i % E;
+    const rotated = j < half ? -x[i + half]! : x[i - half]!;
+    const angle = at(n) * half + j % half;
+    return v * cos[angle]! + rotated * sin[angle]!;
+  });
+}
+
+function ropeCase(name: string, sizes: Sizes, device?: DeviceOptions): OpCase {
+  const { B, T, heads, E, offset = 0 } = sizes;
+  const { cos, sin } = ropeTables({ positions: T + offset + 3, E, theta: 100 });
+  const shape = [T + offset + 3, E / 2];
+  return {
+    op: "rope",
+    name: `${name} [${B}x${T}] ${heads} heads of ${E}`,
+    inputs: { x: { shape: [B * T, heads * E] }, cos: { shape, values: cos }, sin: { shape, values: sin } },
+    wrt: ["x"],
+    build: ({ x, cos, sin }) => rope(x!, { cos: cos!, sin: sin! }, sizes),
+    reference: ({ x, cos, sin }) => reference(x!, cos!, sin!, sizes, (n) => offset + n % T),
+    tolerance: 1.2e-7, // two products and a sum: at most three roundings of 2^-24, seldom of one sign
+    ...(device ? { device } : {}),
+  };
+}
+
+function atCase(
+  name: string,
+  position: readonly number[],
+  { S, heads, E }: { S: number; heads: number; E: number },
+): OpCase {
+  const sizes = { B: 1, T: S, heads, E };
+  const { cos, sin } = ropeTables({ positions: 40, E, theta: 100 });
+  return {
+    op: "rope at",
+    name,
+    inputs: {
+      x: { shape: [S, heads * E] },
+      cos: { shape: [40, E / 2], values: cos },
+      sin: { shape: [40, E / 2], values: sin },
+      position: { shape: [position.length], dtype: "u32", values: position },
+    },
+    wrt: [],
+    build: ({ x, cos, sin, position }) => ropeAt(x!, { cos: cos!, sin: sin! }, { position: position!, heads, E }),
+    reference: ({ x, cos, sin }) => reference(x!, cos!, sin!, sizes, (n) => position[n % position.length]!),
+    tolerance: 1.2e-7,
+  };
+}
+
+opTable("rope", [
+  ropeCase("vectors of four", { B: 3, T: 17, heads: 4, E: 8 }),
+  ropeCase("vectors of two", { B: 2, T: 5, heads: 3, E: 12 }),
+  ropeCase("single floats", { B: 2, T: 7, heads: 5, E: 6 }),
+  ropeCase("one row", { B: 1, T: 1, heads: 1, E: 2 }),
+  ropeCase("offset", { B: 2, T: 9, heads: 2, E: 64, offset: 11 }),
+  ropeCase("gpu class", { B: 2, T: 33, heads: 2, E: 16 }, { kind: "gpu" }),
+  ropeCase("rows above one binding (forced to 4 KiB)", { B: 3, T: 50, heads: 2, E: 8 }, { maxBinding: 4096 }),
+  atCase("one position a row", [5, 0, 39], { S: 3, heads: 2, E: 8 }),
+  atCase("one position for all rows", [17], { S: 3, heads: 1, E: 6 }),
+]);
+
+Deno.test("rope tables: hand-calculated angles", () => {
+  const { cos, sin } = ropeTables({ positions: 3, E: 4, theta: 100 });
+  assertEquals(cos, Float32Array.of(1, 1, Math.cos(1), Math.cos(0.1), Math.cos(2), Math.cos(0.2)));
+  assertEquals(sin, Float32Array.of(0, 0, Math.sin(1), Math.sin(0.1), Math.sin(2), Math.sin(0.2)));
+});
+
+Deno.test("rope tables: linear divides every position by the factor, under both names of the type", () => {
+  const plain = ropeTables({ positions: 9, E: 8 });
+  for (const scaling of [{ rope_type: "linear", factor: 4 }, { type: "linear", factor: 4 }]) {
+    const scaled = ropeTables({ positions: 33, E: 8, scaling });
+    for (let t = 0; t < 9; t++) {
+      assertEquals(scaled.sin.subarray(16 * t, 16 * t + 4), plain.sin.subarray(4 * t, 4 * t + 4));
+    }
+  }
+});
+
+Deno.test("rope tables: llama3 keeps short waves, divides long ones and blends between them", () => {
+  // Llama 3.2: theta 500000, factor 32, low 1, high 4, 8192 positions; frequencies read back as the sine at position 1.
+  const scaling = {
+    rope_type: "llama3",
+    factor: 32,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8192,
+  };
+  const E = 64;
+  const { sin } = ropeTables({ positions: 2, E, theta: 500000, scaling });
+  for (let j = 0; j < E / 2; j++) {
+    const f = 1 / 500000 ** (2 * j / E);
+    const wave = 2 * Math.PI / f;
+    const smooth = (8192 / wave - 1) / (4 - 1);
+    const expected = wave > 8192 / 1 ? f / 32 : wave < 8192 / 4 ? f : (1 - smooth) * f / 32 + smooth * f;
+    assertAlmostEquals(sin[E / 2 + j]! / Math.sin(expected), 1, 1e-7);
+  }
+});
+
+Deno.test("rope tables: what is not supported is named, and all that is missing", () => {
+  const refuse = (scaling: Record<string, unknown>, text: string) => {
+    const error = assertThrows(() => ropeTables({ positions: 1, E: 4, scaling }), ModelError, text);
+    assertEquals(error.code, "config/rope_scaling");
+  };
+  refuse({ rope_type: "yarn", factor: 2 }, 'as "yarn": supported are default, linear, llama3');
+  refuse({ type: "dynamic", factor: 2 }, 'as "dynamic"');
+  refuse({ type: "toString" }, 'as "toString"');
+  refuse({ rope_type: "linear" }, "factor must be a positive number: received undefined");
+  refuse(
+    { rope_type: "llama3", factor: 8, low_freq_factor: "1" },
+    "low_freq_factor must be a positive number: received 1;",
+  );
+  refuse({ rope_type: "llama3", factor: 8 }, "original_max_position_embeddings");
+});
+
+Deno.test("rope: shapes and positions are checked", () => {
+  const graph = new Graph();
+  const x = graph.leaf("input", "x", [6, 8]);
+  const cos = graph.leaf("weight", "cos", [2, 2]), sin = graph.leaf("weight", "sin", [2, 2]);
+  assertThrows(() => rope(x, { cos, sin }, { B: 2, T: 3, heads: 2, E: 4 }), RangeError, "the tables have 2");
+  assertThrows(() => rope(x, { cos, sin }, { B: 3, T: 2, heads: 1, E: 8 }), ShapeError, "E/2=4");
+  assertThrows(() => rope(x, { cos, sin }, { B: 4, T: 2, heads: 2, E: 4 }), ShapeError, "B·T=8");
+});
