@@ -28,7 +28,7 @@ export async function fileInside(root: string, name: string): Promise<string | u
       throw new SecurityError(
         "path/escape",
         `Cannot use "${quote(name)}" as the link leaves its folder: received ${printable(to)}`,
-        { path: root },
+        { path: root, hint: "Put the file itself in place of the link." },
       );
     }
     const { isFile } = await Deno.stat(path);

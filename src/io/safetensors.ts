@@ -2,6 +2,7 @@
 import { FormatError, ModelError, printable, SecurityError } from "../core/errors.ts";
 import { ioError, withIoErrors } from "./files.ts";
 import { headerLength, parseHeader, type SafetensorsHeader, type TensorInfo } from "./safetensors_header.ts";
+import { asBytes } from "./tensor_dtype.ts";
 
 export type { TensorInfo } from "./safetensors_header.ts";
 
@@ -34,7 +35,7 @@ export interface ParseSafetensorsOptions {
  * @throws {FormatError} `st/…`, one code for each rule of the format.
  */
 export function parseSafetensors(
-  bytes: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
   { path }: ParseSafetensorsOptions = {},
 ): SafetensorsFile {
   const options = { fileBytes: bytes.length, ...(path === undefined ? {} : { path }) };
@@ -44,7 +45,7 @@ export function parseSafetensors(
     tensors: header.tensors,
     read(name) {
       const { begin, end } = find(header, name, path);
-      return Promise.resolve(bytes.subarray(header.dataStart + begin, header.dataStart + end));
+      return Promise.resolve(asBytes(bytes.subarray(header.dataStart + begin, header.dataStart + end)));
     },
     close() {},
   };

@@ -70,7 +70,7 @@ export interface ToF32Options {
  */
 export function toF32(
   dtype: TensorDType,
-  bytes: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
   options: ToF32Options = {},
 ): Float32Array<ArrayBuffer> {
   const { buffer, byteOffset, byteLength } = aligned(bytes, BITS[dtype] / 8);
@@ -142,7 +142,7 @@ export interface EncodedWeights {
 }
 
 /** Weights in another element type, rounded to nearest even. The bytes of `"f32"` share memory with `values`. */
-export function fromF32(values: Float32Array<ArrayBuffer>, dtype: WeightDType): EncodedWeights {
+export function fromF32(values: Float32Array, dtype: WeightDType): EncodedWeights {
   if (dtype === "f32") return { bytes: asBytes(values), overflowed: 0 };
   let overflowed = 0;
   if (dtype === "f16") {
@@ -168,13 +168,14 @@ export function fromF32(values: Float32Array<ArrayBuffer>, dtype: WeightDType): 
   return { bytes: asBytes(halves), overflowed };
 }
 
-function asBytes(
-  { buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer> | Float16Array<ArrayBuffer> | Uint16Array<ArrayBuffer>,
-): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(buffer, byteOffset, byteLength);
+/** The bytes of an array, shared with it where that is possible. */
+export function asBytes(array: ArrayBufferView): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = array;
+  if (buffer instanceof ArrayBuffer) return new Uint8Array(buffer, byteOffset, byteLength);
+  return new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength)); // shared memory: take a copy
 }
 
 // Typed arrays start at multiples of their element size; tensors of odd files do not.
-function aligned(bytes: Uint8Array<ArrayBuffer>, unit: number): Uint8Array<ArrayBuffer> {
-  return bytes.byteOffset % unit === 0 ? bytes : bytes.slice();
+function aligned(bytes: Uint8Array, unit: number): Uint8Array<ArrayBuffer> {
+  return bytes.byteOffset % unit === 0 ? asBytes(bytes) : new Uint8Array(bytes);
 }
