@@ -158,7 +158,11 @@ async function encodeAll(
     else counts.dropped++;
     if (counts.rows >= limit) break;
   }
-  if (stream) examples.push(endOfStream(tokenizer));
+  if (stream) {
+    const end = endOfStream(tokenizer);
+    checkRange(end, options);
+    examples.push(end);
+  }
   return { ...counts, examples: packing ? trainable(pack(examples, maxLength)) : examples };
 }
 
