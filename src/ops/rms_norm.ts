@@ -1,0 +1,70 @@
+// Root-mean-square normalization; equations in shaders/rms_norm.ts.
+import { rmsNorm as shader, rmsNormGrad as gradShader } from "../../shaders/rms_norm.ts";
+import { dims } from "../core/dims.ts";
+import { defineOp, type V1, type V2, type V4, type Value } from "../graph/graph.ts";
+import { columnScratch, columnSumKernels } from "./column_sum.ts";
+import { laneGroup, rowKernels } from "./rows.ts";
+
+/** Options of {@linkcode rmsNorm}. */
+export interface RmsNormOptions {
+  /** Added to the mean square. */
+  readonly eps: number;
+  /** Whether the weight is stored as an offset from one (Gemma). */
+  readonly offset?: boolean;
+}
+
+type Attrs = Required<RmsNormOptions>;
+
+const rmsNormOp = defineOp<Attrs, V2, V2>({
+  name: "rmsNorm",
+  infer([x, w]) {
+    const { N } = dims("rmsNorm", { x: "N D", w: "D" }, { x, w });
+    return [x, { shape: [N], dtype: "f32" }];
+  },
+  kernels({ inputs: [x, w], outputs, attrs }, target) {
+    const [N, D] = x.shape as [number, number];
+    const kernel = shader({ D, group: laneGroup(target), ...attrs });
+    return rowKernels({ name: "rmsNorm", N, D, shader: kernel, rows: [x], shared: [w], outputs }, target);
+  },
+  grad: [
+    ({ inputs: [x, w], outputs: [, r], attrs: { offset } }, dy) =>
+      x.graph.add(inputGradOp, [x, r, dy, w], { offset })[0],
+    ({ inputs: [x], outputs: [, r] }, dy) => x.graph.add(weightGradOp, [dy, x, r], null)[0],
+  ],
+});
+
+const inputGradOp = defineOp<{ readonly offset: boolean }, V4, V1>({
+  name: "rmsNormGrad",
+  infer: ([x]) => [x],
+  kernels({ inputs: [x, r, dy, w], outputs, attrs }, target) {
+    const [N, D] = x.shape as [number, number];
+    const kernel = gradShader({ D, group: laneGroup(target), ...attrs });
+    return rowKernels({ name: "rmsNormGrad", N, D, shader: kernel, rows: [x, r, dy], shared: [w], outputs }, target);
+  },
+});
+
+const weightGradOp = defineOp<null, readonly [Value, Value, Value], V2>({
+  name: "rmsNormWeightGrad",
+  infer([x]) {
+    const [N, D] = x.shape as [number, number];
+    return [{ shape: [D], dtype: "f32" }, columnScratch(N, D, x.graph.target)];
+  },
+  kernels: ({ inputs: [dy, x, r], outputs: [output, scratch] }, target) =>
+    columnSumKernels({
+      name: "rmsNormWeightGrad",
+      matrices: { dy, x },
+      perRow: { r },
+      term: "dy * (x * r)",
+      output,
+      scratch,
+    }, target),
+});
+
+/**
+ * y[N, D] = x[N, D] / sqrt(mean(x²) + eps) · w[D], each row by itself (arXiv:1910.07467).
+ *
+ * @throws {ShapeError} if x is not a matrix or w is not as wide.
+ */
+export function rmsNorm(x: Value, w: Value, { eps, offset = false }: RmsNormOptions): Value {
+  return x.graph.add(rmsNormOp, [x, w], { eps, offset })[0];
+}
