@@ -73,9 +73,14 @@ function addKey(keys: Set<string>, key: string): void {
   keys.add(key);
 }
 
-/** Position of the quote that closes the string opened at `start`. */
+/** Position of the quote that closes the string opened at `start`: the first with an even number of backslashes before. */
 function endOfString(text: string, start: number): number {
-  let i = start + 1;
-  while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
-  return i;
+  let end = start;
+  let slashes: number;
+  do {
+    end = text.indexOf('"', end + 1);
+    slashes = 0;
+    while (text[end - 1 - slashes] === "\\") slashes++;
+  } while (slashes % 2 === 1);
+  return end;
 }

@@ -1,7 +1,7 @@
 // Labels as Hugging Face writes them: label t belongs to token t (the loss shifts them by one), -100 is not trained.
 
 /** The label of a token that is not trained. */
-export const IGNORE = -100;
+export const IGNORE: number = -100;
 
 /** Token ids with their labels, both of length T. */
 export interface Example {

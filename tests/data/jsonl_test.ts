@@ -95,6 +95,7 @@ Deno.test("a key written twice is refused, in any spelling and depth", async () 
     const row of [
       '{"text":"a","text":"b"}',
       '{"a":1,"\\u0061":2}',
+      '{"a\\\\":1,"b":"\\\\\\"","b":2}',
       '{"x":[{"y":1,"z":{"q":"{,\\"","q":2}}]}',
     ]
   ) {

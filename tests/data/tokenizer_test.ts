@@ -78,6 +78,41 @@ Deno.test("stories260K: golden ids, byte fallback, streams, the word constructor
   await assertRejects(() => loadTokenizer(dir, { rows: 500 }), FormatError, "[0, 500)");
 });
 
+/** Byte-pair encoding as it is defined: merge the pair of lowest rank, leftmost first, until none is left. */
+function naiveBpe(text: string, merges: readonly [string, string][]): string[] {
+  const rank = new Map(merges.map(([a, b], i) => [`${a} ${b}`, i]));
+  const pieces = Array.from(text);
+  while (true) {
+    let best = -1;
+    let lowest = Infinity;
+    for (let i = 0; i + 1 < pieces.length; i++) {
+      const r = rank.get(`${pieces[i]} ${pieces[i + 1]}`) ?? Infinity;
+      if (r < lowest) [best, lowest] = [i, r];
+    }
+    if (best < 0) return pieces;
+    pieces.splice(best, 2, pieces[best]! + pieces[best + 1]!);
+  }
+}
+
+Deno.test("the library's BPE equals the definition on WikiSQL and Shakespeare", async () => {
+  const dir = `${shared}models/stories260K-hf`;
+  if (!present(dir)) return;
+  const file = JSON.parse(await Deno.readTextFile(`${dir}/tokenizer.json`));
+  const tokenizer = await loadTokenizer(dir);
+  const sql = (await Deno.readTextFile(`${shared}datasets/wikisql-mlx/test.jsonl`)).trim().split("\n").slice(0, 40);
+  const plays = (await Deno.readTextFile(`${shared}datasets/tinyshakespeare/input.txt`)).slice(0, 9000).split("\n\n");
+  let tokens = 0;
+  for (const text of [...sql.map((line) => JSON.parse(line).text as string), ...plays]) {
+    const expected = naiveBpe("▁" + text.replaceAll(" ", "▁"), file.model.merges);
+    const known = expected.flatMap((piece) =>
+      tokenizer.tokenId(piece) ?? [...new TextEncoder().encode(piece)].map((byte) => byte + 3)
+    );
+    assertEquals(tokenizer.encode(text, { specialTokens: false }), known);
+    tokens += known.length;
+  }
+  console.log(`  ${tokens} tokens compared`);
+});
+
 Deno.test("babyllama105: golden ids, and unknown characters become one unknown token", async () => {
   const dir = `${shared}models/babyllama105-hf`;
   if (!present(dir)) return;
