@@ -2,8 +2,33 @@
 // Bytes are little-endian in the file and on every platform that Deno runs on, so typed arrays read them directly.
 import { ModelError, printable } from "../core/errors.ts";
 
+/** Element type of a tensor in a safetensors file. */
+export type TensorDType =
+  | "BOOL"
+  | "F4"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "U8"
+  | "I8"
+  | "F8_E5M2"
+  | "F8_E4M3"
+  | "F8_E8M0"
+  | "F8_E4M3FNUZ"
+  | "F8_E5M2FNUZ"
+  | "I16"
+  | "U16"
+  | "F16"
+  | "BF16"
+  | "I32"
+  | "U32"
+  | "F32"
+  | "C64"
+  | "F64"
+  | "I64"
+  | "U64";
+
 // In the order of the reference implementation's enum: its writer sorts by it, descending.
-const BITS = {
+const BITS: Readonly<Record<TensorDType, number>> = {
   BOOL: 8,
   F4: 4,
   F6_E2M3: 6,
@@ -26,10 +51,7 @@ const BITS = {
   F64: 64,
   I64: 64,
   U64: 64,
-} as const;
-
-/** Element type of a tensor in a safetensors file. */
-export type TensorDType = keyof typeof BITS;
+};
 
 /** Element types in which Graft writes weights. */
 export type WeightDType = "f32" | "f16" | "bf16";
