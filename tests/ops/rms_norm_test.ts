@@ -19,6 +19,7 @@ const rmsCase = (N: number, D: number, more: Partial<OpCase> & { offset?: boolea
   wrt: ["x", "w"],
   build: ({ x, w }) => rmsNorm(x!, w!, { eps, offset: more.offset ?? false }),
   reference: reference(more.offset ?? false),
+  tolerance: 1e-6, // rounding of sums in f32; the figures seen are 2e-7
   ...more,
 });
 
@@ -29,8 +30,8 @@ const cases: OpCase[] = classes.flatMap(({ device, label }) => [
   ...sizes.map(([N, D]) => rmsCase(N, D, { device, name: `[${N} x ${D}] ${label}` })),
   // Of one number only its sign is left: the gradient for x is a difference of rounding errors.
   rmsCase(3, 1, { device, name: `[3 x 1] ${label}`, wrt: ["w"] }),
-  rmsCase(2, 16384, { device, name: `[2 x 16384] ${label}: a loop, not registers` }),
-  rmsCase(2, 4999, { device, name: `[2 x 4999] ${label}: a loop over single numbers` }),
+  rmsCase(1, 16384, { device, name: `[1 x 16384] ${label}: a loop, not registers` }),
+  rmsCase(1, 4999, { device, name: `[1 x 4999] ${label}: a loop over single numbers` }),
   rmsCase(130, 36, { device, name: `[130 x 36] ${label}, weight stored as an offset from one`, offset: true }),
   rmsCase(200, 8, { device: { ...device, maxBinding: 4096 }, name: `[200 x 8] ${label}, bindings of 4 KiB` }),
 ]);

@@ -1,0 +1,67 @@
+// Layer normalization; equations in shaders/layer_norm.ts.
+import { layerNorm as shader, layerNormGrad as gradShader } from "../../shaders/layer_norm.ts";
+import { dims } from "../core/dims.ts";
+import { defineOp, type V1, type V2, type V3, type V4, type V5, type Value } from "../graph/graph.ts";
+import { columnScratch, columnSum, columnSumKernels } from "./column_sum.ts";
+import { laneGroup, rowKernels } from "./rows.ts";
+
+/** Options of {@linkcode layerNorm}. */
+export interface LayerNormOptions {
+  /** Added to the variance. */
+  readonly eps: number;
+}
+
+const layerNormOp = defineOp<LayerNormOptions, V3, V3>({
+  name: "layerNorm",
+  infer([x, w, b]) {
+    const { N } = dims("layerNorm", { x: "N D", w: "D", b: "D" }, { x, w, b });
+    return [x, { shape: [N], dtype: "f32" }, { shape: [N], dtype: "f32" }];
+  },
+  kernels({ inputs: [x, w, b], outputs, attrs: { eps } }, target) {
+    const [N, D] = x.shape as [number, number];
+    const kernel = shader({ D, eps, group: laneGroup(target) });
+    return rowKernels({ name: "layerNorm", N, D, shader: kernel, rows: [x], shared: [w, b], outputs }, target);
+  },
+  grad: [
+    ({ inputs: [x, w], outputs: [, mean, r] }, dy) => x.graph.add(inputGradOp, [x, mean, r, dy, w], null)[0],
+    ({ inputs: [x], outputs: [, mean, r] }, dy) => x.graph.add(weightGradOp, [dy, x, mean, r], null)[0],
+    (_, dy) => columnSum(dy),
+  ],
+});
+
+const inputGradOp = defineOp<null, V5, V1>({
+  name: "layerNormGrad",
+  infer: ([x]) => [x],
+  kernels({ inputs: [x, mean, r, dy, w], outputs }, target) {
+    const [N, D] = x.shape as [number, number];
+    const kernel = gradShader({ D, group: laneGroup(target) });
+    const rows = [x, mean, r, dy];
+    return rowKernels({ name: "layerNormGrad", N, D, shader: kernel, rows, shared: [w], outputs }, target);
+  },
+});
+
+const weightGradOp = defineOp<null, V4, V2>({
+  name: "layerNormWeightGrad",
+  infer([x]) {
+    const [N, D] = x.shape as [number, number];
+    return [{ shape: [D], dtype: "f32" }, columnScratch(N, D, x.graph.target)];
+  },
+  kernels: ({ inputs: [dy, x, mean, r], outputs: [output, scratch] }, target) =>
+    columnSumKernels({
+      name: "layerNormWeightGrad",
+      matrices: { dy, x },
+      perRow: { mean, r },
+      term: "dy * ((x - mean) * r)",
+      output,
+      scratch,
+    }, target),
+});
+
+/**
+ * y[N, D] = (x[N, D] - mean) / sqrt(variance + eps) · w[D] + b[D], each row by itself (arXiv:1607.06450).
+ *
+ * @throws {ShapeError} if x is not a matrix, or w or b is not as wide.
+ */
+export function layerNorm(x: Value, w: Value, b: Value, { eps }: LayerNormOptions): Value {
+  return x.graph.add(layerNormOp, [x, w, b], { eps })[0];
+}
