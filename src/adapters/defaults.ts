@@ -1,0 +1,7 @@
+// Modules that LoRA adapts when none are named: PEFT's table (utils/constants.py) for the families that we load.
+
+/** `model_type` → target modules of LoRA. */
+export const LORA_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["gpt2", ["c_attn"]],
+  ["llama", ["q_proj", "v_proj"]],
+]);

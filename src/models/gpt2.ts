@@ -1,0 +1,66 @@
+// GPT-2 (Radford et al. 2019), as transformers' modeling_gpt2.py: learned positions, pre-norm blocks, packed qkv,
+// weights stored [In, Out] (Conv1D), tanh GELU, output projection tied to the embedding unless the config says not.
+import type { Value } from "../graph/graph.ts";
+import { activationName } from "../nn/activation.ts";
+import { linear } from "../nn/linear.ts";
+import { conv1dMlp } from "../nn/mlp.ts";
+import { layerNorm } from "../nn/norm.ts";
+import { type ModelScope, type SiteInfo, weight, within } from "../nn/scope.ts";
+import { add } from "../ops/elementwise.ts";
+import { embedding } from "../ops/embedding.ts";
+import type { Architecture } from "./architecture.ts";
+import { type Json, readConfig } from "./config.ts";
+
+/** GPT-2 from its config.json. */
+export function gpt2(config: Json): Architecture {
+  const c = readConfig(config);
+  const V = c.count("vocab_size"), P = c.count("n_positions", { fallback: 1024 });
+  const D = c.count("n_embd"), H = c.count("n_head"), layers = c.count("n_layer", { max: 10_000 });
+  const F = c.count("n_inner", { fallback: 4 * D });
+  const eps = c.number("layer_norm_epsilon", 1e-5);
+  const act = activationName(c.text("activation_function", "gelu_new"), "activation_function");
+  const tied = c.flag("tie_word_embeddings", true);
+  const scaled = c.flag("scale_attn_weights", true), byLayer = c.flag("scale_attn_by_inverse_layer_idx", false);
+  if (D % H !== 0) c.problem("n_embd", `must be a multiple of n_head = ${H}: received ${D}`);
+  if (c.flag("add_cross_attention", false)) {
+    c.problem("add_cross_attention", "must be false: cross attention is not supported");
+  }
+  c.finish();
+  const E = D / H;
+  const std = 0.02 / Math.sqrt(2 * layers);
+
+  const block = (m: ModelScope, i: number, x: Value): Value => {
+    const scale = (scaled ? 1 / Math.sqrt(E) : 1) / (byLayer ? i + 1 : 1);
+    const attended = within(m, "attn", () => {
+      const qkv = linear(m, "c_attn", norm(m, "ln_1", x), { In: D, Out: 3 * D, bias: true, transposed: true });
+      const o = m.sequence.attendPacked(qkv, { H, K: H, E, scale });
+      return linear(m, "c_proj", o, { In: D, Out: D, bias: true, transposed: true, init: { kind: "normal", std } });
+    });
+    const h = add(x, attended);
+    return add(h, conv1dMlp(m, norm(m, "ln_2", h), { D, F, act, std }));
+  };
+  const norm = (m: ModelScope, name: string, x: Value) => layerNorm(m, name, x, { D, eps });
+  const table = (m: ModelScope) => within(m, "transformer", () => weight(m, "wte.weight", [V, D]));
+
+  return {
+    type: "gpt2",
+    V,
+    D,
+    layers,
+    positions: P,
+    cache: { K: H, E },
+    tied,
+    prefix: "transformer.",
+    hidden: (m, tokens) =>
+      within(m, "transformer", () => {
+        const embedded = embedding(weight(m, "wte.weight", [V, D]), tokens);
+        let x = m.sequence.addPositions(embedded, weight(m, "wpe.weight", [P, D]));
+        for (let i = 0; i < layers; i++) x = within(m, `h.${i}`, () => block(m, i, x));
+        return norm(m, "ln_f", x);
+      }),
+    head(m) {
+      const info: SiteInfo = { path: "lm_head", In: D, Out: V, transposed: false, output: true };
+      return { info, weight: tied ? table(m) : weight(m, "lm_head.weight", [V, D]) };
+    },
+  };
+}

@@ -1,0 +1,25 @@
+// Model families by the `model_type` of config.json.
+import { ModelError, printable } from "../core/errors.ts";
+import type { Architecture } from "./architecture.ts";
+import type { Json } from "./config.ts";
+import { gpt2 } from "./gpt2.ts";
+import { llama } from "./llama.ts";
+
+/** One line for each family. */
+export const models = { gpt2, llama } as const satisfies Record<string, (config: Json) => Architecture>;
+
+/**
+ * The architecture that a config.json describes.
+ *
+ * @throws {ModelError} `config/model_type` listing the supported families.
+ */
+export function architectureOf(config: Json): Architecture {
+  const type = config.model_type;
+  if (typeof type === "string" && Object.hasOwn(models, type)) return models[type as keyof typeof models](config);
+  throw new ModelError(
+    "config/model_type",
+    `Cannot load a model of type ${printable(JSON.stringify(type) ?? "undefined")}: supported are ${
+      Object.keys(models).join(", ")
+    }`,
+  );
+}

@@ -1,0 +1,27 @@
+// All positions of a batch at once: training, evaluation, scoring.
+import type { Value } from "../graph/graph.ts";
+import { attention, attentionPacked } from "../ops/attention.ts";
+import { addPositions } from "../ops/embedding.ts";
+import { rope } from "../ops/rope.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** A batch of B sequences of T positions. */
+export interface FullSequenceOptions {
+  readonly B: number;
+  readonly T: number;
+  /** mask u32[B, T], 1 for real tokens; needed only where padding comes before a real token. */
+  readonly mask?: Value | undefined;
+}
+
+/** Positions 0 … T-1 of every sequence; row n is position n mod T. */
+export function fullSequence({ B, T, mask }: FullSequenceOptions): Sequence {
+  const padding = mask ? { mask } : {};
+  return {
+    N: B * T,
+    length: T,
+    addPositions: (x, table) => addPositions(x, table, { T }),
+    rotate: (x, { cos, sin }, { heads, E }) => rope(x, { cos, sin }, { B, T, heads, E }),
+    attend: ({ q, k, v }, heads) => attention({ q, k, v, ...padding }, { B, T, causal: true, ...heads }),
+    attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal: true, ...heads }),
+  };
+}

@@ -1,0 +1,26 @@
+// Normalization layers by their checkpoint names.
+import type { Value } from "../graph/graph.ts";
+import { layerNorm as layerNormOp } from "../ops/layer_norm.ts";
+import { rmsNorm as rmsNormOp } from "../ops/rms_norm.ts";
+import { type ModelScope, weight, within } from "./scope.ts";
+
+/** Width and epsilon of a norm. */
+export interface NormOptions {
+  readonly D: number;
+  readonly eps: number;
+}
+
+/** RMS norm of x[N, D] with the weight `name`.weight[D]. */
+export function rmsNorm(m: ModelScope, name: string, x: Value, { D, eps }: NormOptions): Value {
+  return within(m, name, () => rmsNormOp(x, weight(m, "weight", [D], { kind: "ones" }), { eps }));
+}
+
+/** Layer norm of x[N, D] with `name`.weight[D] and `name`.bias[D]. */
+export function layerNorm(m: ModelScope, name: string, x: Value, { D, eps }: NormOptions): Value {
+  return within(
+    m,
+    name,
+    () =>
+      layerNormOp(x, weight(m, "weight", [D], { kind: "ones" }), weight(m, "bias", [D], { kind: "zeros" }), { eps }),
+  );
+}

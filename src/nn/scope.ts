@@ -1,0 +1,65 @@
+// What a model is built with: the graph, the place in the checkpoint, the adapter, and how rows map to positions.
+import type { Shape } from "../core/dims.ts";
+import type { Graph, Value } from "../graph/graph.ts";
+import type { Adapter } from "./adapter.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** How a fresh tensor starts. */
+export type Init =
+  | { readonly kind: "zeros" }
+  | { readonly kind: "ones" }
+  /** U(-bound, bound). */
+  | { readonly kind: "uniform"; readonly bound: number }
+  /** N(0, std²). */
+  | { readonly kind: "normal"; readonly std: number };
+
+/** Where the tensors of a program come from: recorded, frozen, or trained in flat storage. */
+export interface LeafSource {
+  /** A tensor of the checkpoint; `init` is for training from nothing. */
+  weight(graph: Graph, name: string, shape: Shape, init: Init): Value;
+  /** A tensor of the adapter, under the name that PEFT saves. */
+  param(graph: Graph, name: string, shape: Shape, init: Init): Value;
+  /** A table computed from the configuration, such as rotary angles. */
+  constant(graph: Graph, name: string, shape: Shape, make: () => Float32Array<ArrayBuffer>): Value;
+  /** The input of per-step numbers (seed, step, rates): u32 words, see core/scalars.ts. */
+  scalars(graph: Graph): Value;
+  /** A number of its own for the random choices made at `path`. */
+  stream(path: string): number;
+  /** Told of every linear map that the model has. */
+  site?(site: SiteInfo): void;
+}
+
+/** A linear map by its checkpoint path. */
+export interface SiteInfo {
+  /** Such as `"model.layers.3.self_attn.q_proj"`. */
+  readonly path: string;
+  readonly In: number;
+  readonly Out: number;
+  /** Whether W is stored [In, Out] (GPT-2's Conv1D). */
+  readonly transposed: boolean;
+  /** Whether this is the projection onto the vocabulary. */
+  readonly output: boolean;
+}
+
+/** All that a model's functions need beside their inputs. */
+export interface ModelScope {
+  readonly graph: Graph;
+  readonly adapter: Adapter | undefined;
+  readonly sequence: Sequence;
+  readonly leaves: LeafSource;
+}
+
+/** Run `body` one level deeper in the checkpoint: the path names weights, profiles and errors alike. */
+export function within<T>(m: ModelScope, name: string, body: () => T): T {
+  return m.graph.scope(name, body);
+}
+
+/** The full name of `name` in the checkpoint. */
+export function pathOf({ graph }: ModelScope, name: string): string {
+  return graph.scopePath === "" ? name : `${graph.scopePath}.${name}`;
+}
+
+/** A tensor of the checkpoint, by its name below the current path. */
+export function weight(m: ModelScope, name: string, shape: Shape, init: Init = { kind: "normal", std: 0.02 }): Value {
+  return m.leaves.weight(m.graph, pathOf(m, name), shape, init);
+}

@@ -1,0 +1,37 @@
+// How the rows of a program map to positions. A model says "attend" or "rotate"; whether all positions of a batch are
+// computed at once (training, evaluation) or one position a run with a cache (generation) is decided here.
+import type { Value } from "../graph/graph.ts";
+
+/** Heads of an attention layer. */
+export interface Heads {
+  /** Query heads. */
+  readonly H: number;
+  /** Key/value heads; divides H. */
+  readonly K: number;
+  /** Width of a head. */
+  readonly E: number;
+  /** Factor on the scores. */
+  readonly scale: number;
+}
+
+/** Tables of rotary angles: cos and sin [positions, E / 2]. */
+export interface RotaryTables {
+  readonly cos: Value;
+  readonly sin: Value;
+}
+
+/** The operations that depend on where a row stands. */
+export interface Sequence {
+  /** Rows of a program: B·T, or the number of sequences when decoding. */
+  readonly N: number;
+  /** Positions that tables must cover. */
+  readonly length: number;
+  /** x[N, D] plus the row's entry of table[P, D]. */
+  addPositions(x: Value, table: Value): Value;
+  /** Rotary embedding of x[N, heads·E]. */
+  rotate(x: Value, tables: RotaryTables, dims: { readonly heads: number; readonly E: number }): Value;
+  /** Causal attention: q[N, H·E], k and v[N, K·E] → [N, H·E]. */
+  attend(qkv: { readonly q: Value; readonly k: Value; readonly v: Value }, heads: Heads): Value;
+  /** The same on one packed value [N, 3·H·E] (K = H). */
+  attendPacked(qkv: Value, heads: Heads): Value;
+}

@@ -1,0 +1,51 @@
+// Where the tensors of a program come from: first recorded, to learn what a model has; then resident.
+import { type Shape, size } from "../core/dims.ts";
+import { SCALARS, SCALARS_WORDS } from "../core/scalars.ts";
+import type { Graph, Value } from "../graph/graph.ts";
+import type { Init, LeafSource, SiteInfo } from "../nn/scope.ts";
+
+/** A tensor by its name. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly init: Init;
+}
+
+/** What a model and its adapter are made of. */
+export interface Inventory {
+  readonly weights: Map<string, TensorSpec>;
+  readonly params: Map<string, TensorSpec>;
+  readonly sites: Map<string, SiteInfo>;
+}
+
+/** A source that only takes notes. */
+export function recordingLeaves(): { readonly leaves: LeafSource; readonly inventory: Inventory } {
+  const inventory: Inventory = { weights: new Map(), params: new Map(), sites: new Map() };
+  const leaves: LeafSource = {
+    weight(graph, name, shape, init) {
+      inventory.weights.set(name, { name, shape, init });
+      return graph.leaf("weight", name, shape);
+    },
+    param(graph, name, shape, init) {
+      inventory.params.set(name, { name, shape, init });
+      return graph.leaf("param", name, shape);
+    },
+    constant: (graph, name, shape) => graph.leaf("weight", name, shape),
+    scalars: scalarsLeaf,
+    stream: () => 0,
+    site: (site) => void inventory.sites.set(site.path, site),
+  };
+  return { leaves, inventory };
+}
+
+/** The input of per-step numbers. */
+export function scalarsLeaf(graph: Graph): Value {
+  return graph.leaf("input", SCALARS, [SCALARS_WORDS], { dtype: "u32" });
+}
+
+/** Elements of all tensors. */
+export function countElements(tensors: Iterable<TensorSpec>): number {
+  let sum = 0;
+  for (const { shape } of tensors) sum += size(shape);
+  return sum;
+}

@@ -1,0 +1,131 @@
+// Programs of a model: the same functions traced for what is asked, compiled once for each shape.
+import { buildAdapter } from "../adapters/mod.ts";
+import { ModelError } from "../core/errors.ts";
+import { randomKey } from "../core/random.ts";
+import { compile } from "../gpu/executable.ts";
+import { put } from "../gpu/store.ts";
+import { Graph, type Value } from "../graph/graph.ts";
+import { fullSequence } from "../nn/full_sequence.ts";
+import type { LeafSource, ModelScope } from "../nn/scope.ts";
+import type { Sequence } from "../nn/sequence.ts";
+import { type FlatLayout, flatPages } from "../optim/flat.ts";
+import { scalarsLeaf } from "./leaves.ts";
+import { activeAdapter, type AdapterState, type ModelState, type Program } from "./state.ts";
+
+/** What gradients are for. */
+export type Trained = "nothing" | "adapter" | "weights";
+
+/** Options of {@linkcode modelScope}. */
+export interface ScopeOptions {
+  readonly graph: Graph;
+  readonly sequence: Sequence;
+  readonly trained: Trained;
+}
+
+/** Tables computed from the configuration, by name. */
+export type Constants = Map<string, () => Float32Array<ArrayBuffer>>;
+
+/** Programs kept for one model; the oldest are freed. */
+const MOST_PROGRAMS = 24;
+
+/** The scope to build the model in; `constants` collects the tables that must be resident. */
+export function modelScope(
+  state: ModelState,
+  { graph, sequence, trained }: ScopeOptions,
+): { readonly m: ModelScope; readonly constants: Constants } {
+  const constants: Constants = new Map();
+  const adapter = activeAdapter(state);
+  const m: ModelScope = {
+    graph,
+    sequence,
+    adapter: adapter ? buildAdapter(adapter.config, trained === "adapter" ? "train" : "eval") : undefined,
+    leaves: residentLeaves(state, adapter, trained, constants),
+  };
+  return { m, constants };
+}
+
+/** Shape of a batch program. */
+export interface BatchShape {
+  readonly B: number;
+  readonly T: number;
+  /** Whether the batch has a mask. */
+  readonly masked: boolean;
+  readonly trained: Trained;
+}
+
+/** The scope of a batch of full sequences, with its inputs. */
+export function batchScope(state: ModelState, { B, T, masked, trained }: BatchShape): ReturnType<typeof modelScope> & {
+  readonly graph: Graph;
+  readonly inputs: { readonly tokens: Value; readonly labels: Value; readonly mask?: Value };
+} {
+  const graph = new Graph(state.device.target);
+  const mask = masked ? graph.leaf("input", "attention_mask", [B, T], { dtype: "u32" }) : undefined;
+  const inputs = {
+    tokens: graph.leaf("input", "input_ids", [B * T], { dtype: "u32" }),
+    labels: graph.leaf("input", "labels", [B * T], { dtype: "u32" }),
+    ...(mask ? { mask } : {}),
+  };
+  return { ...modelScope(state, { graph, sequence: fullSequence({ B, T, mask }), trained }), graph, inputs };
+}
+
+function residentLeaves(
+  state: ModelState,
+  adapter: AdapterState | undefined,
+  trained: Trained,
+  constants: Constants,
+): LeafSource {
+  const flat = (graph: Graph, layout: FlatLayout, name: string, role: "param" | "weight"): Value => {
+    const { shape, place: { page, offset } } = layout.tensors.get(name)!;
+    return graph.leaf(role, name, shape, { within: { parent: flatPages(graph, layout, "params")[page]!, offset } });
+  };
+  return {
+    weight(graph, name, shape) {
+      if (state.full?.tensors.has(name)) {
+        return flat(graph, state.full, name, trained === "weights" ? "param" : "weight");
+      }
+      if (!state.store.buffers.has(name)) {
+        throw new ModelError("model/missing-tensor", `Cannot build the model as "${name}" was not loaded`);
+      }
+      return graph.leaf("weight", name, shape);
+    },
+    param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight"),
+    constant(graph, name, shape, make) {
+      constants.set(name, make);
+      return graph.leaf("weight", name, shape);
+    },
+    scalars: scalarsLeaf,
+    stream: (path) => randomKey(0, path)[0],
+  };
+}
+
+/**
+ * The program called `key`, built by `build` when it does not exist yet. Building another adapter's or shape's program
+ * needs another key.
+ */
+export async function program(
+  state: ModelState,
+  key: string,
+  build: () => { readonly graph: Graph; readonly constants: Constants } & Omit<Program, "executable">,
+): Promise<Program> {
+  const known = state.programs.get(key);
+  if (known) return known;
+  const { graph, constants, inputs, results } = build();
+  for (const [name, make] of constants) {
+    if (!state.store.buffers.has(name)) await put(state.store, name, make());
+  }
+  const executable = await compile(graph, { store: state.store, keep: Object.values(results), name: key });
+  const made: Program = { executable, inputs, results };
+  state.programs.set(key, made);
+  for (const [oldest, { executable: old }] of state.programs) {
+    if (state.programs.size <= MOST_PROGRAMS) break;
+    state.programs.delete(oldest);
+    old.destroy();
+  }
+  return made;
+}
+
+/** Free all programs: after the adapter, the trained tensors or the weights' places have changed. */
+export function dropPrograms(state: ModelState): void {
+  for (const { executable } of state.programs.values()) executable.destroy();
+  state.programs.clear();
+}

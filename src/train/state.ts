@@ -1,0 +1,63 @@
+// What a loaded model is: resident weights, adapters in flat storage, and the programs compiled so far.
+import type { AdapterConfig } from "../adapters/mod.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import type { GraftDevice } from "../gpu/device.ts";
+import type { Executable } from "../gpu/executable.ts";
+import type { Store } from "../gpu/store.ts";
+import type { Value } from "../graph/graph.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { Json } from "../models/config.ts";
+import type { FlatLayout } from "../optim/flat.ts";
+import type { Inventory, TensorSpec } from "./leaves.ts";
+
+/** An adapter on the model. */
+export interface AdapterState {
+  readonly name: string;
+  readonly config: AdapterConfig;
+  /** Tensors by the names that PEFT saves. */
+  readonly tensors: ReadonlyMap<string, TensorSpec>;
+  /** Paths of the modules that it adapts. */
+  readonly targets: readonly string[];
+  readonly layout: FlatLayout;
+}
+
+/** A compiled program and the leaves that are written before it runs. */
+export interface Program {
+  readonly executable: Executable;
+  readonly inputs: {
+    readonly tokens: Value;
+    readonly labels?: Value;
+    readonly mask?: Value;
+    readonly scalars?: Value;
+  };
+  /** What can be read after a run. */
+  readonly results: Readonly<Record<string, Value>>;
+}
+
+/** A loaded model. */
+export interface ModelState {
+  readonly device: GraftDevice;
+  readonly store: Store;
+  readonly architecture: Architecture;
+  /** config.json. */
+  readonly config: Json;
+  /** The folder it came from, if it came from one. */
+  readonly path: string | undefined;
+  /** The tokenizer of the folder; throws where there is none. */
+  readonly tokenizer: () => Tokenizer;
+  readonly inventory: Inventory;
+  readonly adapters: Map<string, AdapterState>;
+  /** The adapter in use. */
+  active: string | undefined;
+  /** Layout of the weights where all of them are trained. */
+  full: FlatLayout | undefined;
+  /** Original weights of the modules that an adapter is merged into. */
+  merged: { readonly adapter: string; readonly originals: ReadonlyMap<string, Float32Array> } | undefined;
+  /** Compiled programs by what they compute, the oldest first. */
+  readonly programs: Map<string, Program>;
+}
+
+/** The adapter in use, unless it is merged into the weights. */
+export function activeAdapter({ adapters, active, merged }: ModelState): AdapterState | undefined {
+  return active === undefined || merged ? undefined : adapters.get(active);
+}
