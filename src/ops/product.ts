@@ -1,6 +1,11 @@
 // Matrix products as every op asks for them: strided operands, batches, and what is fused into the store.
 import type { Kernel, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
+import { cut } from "./product_cut.ts";
+import { pieceKernel } from "./product_kernel.ts";
+
+/** Largest row tile of a causal product. */
+export const CAUSAL_ROWS = 128;
 
 /** A matrix inside a value. All numbers are four-byte words. */
 export interface MatrixRef {
@@ -44,15 +49,33 @@ export interface ProductCall {
   /**
    * Lower-triangular work, M = N = T rows: `"skip"` leaves tiles of c above the diagonal unwritten,
    * `"limit"` stops K at the end of c's row tile (a is zero beyond), `"start"` begins K at c's row tile.
+   * Row tiles are no larger than, and divide, {@linkcode CAUSAL_ROWS}: rows of `a` must be zero from the diagonal up
+   * to the next multiple of it.
    */
   readonly causal?: "skip" | "limit" | "start";
   /** bias[N], added to every row. */
   readonly bias?: Value;
   /** A matrix like c that is added. */
   readonly add?: MatrixRef;
-  /** A second, narrow product with the same transposes: low.a[M, R] · low.b[R, N]. */
-  readonly low?: { readonly a: MatrixRef; readonly b: MatrixRef; readonly R: number; readonly alpha: number };
+  /** A second, narrow product. */
+  readonly low?: LowProduct;
 }
 
-/** The dispatches of a product for the target's class, cut where an operand exceeds one binding. */
-export declare function productKernels(call: ProductCall, target: Target): Kernel[];
+/** alpha · low.a[M, R] · low.b[R, N], fused into the product above it. */
+export interface LowProduct {
+  readonly a: MatrixRef;
+  readonly b: MatrixRef;
+  /** b is stored [N, R]; like the large product's without. */
+  readonly tb?: boolean;
+  readonly R: number;
+  readonly alpha: number;
+}
+
+/**
+ * The dispatches of a product for the target's class, cut where an operand exceeds one binding.
+ *
+ * @throws {RangeError} if a single row of an operand exceeds one binding.
+ */
+export function productKernels(call: ProductCall, target: Target): Kernel[] {
+  return cut(call, target).map((piece) => pieceKernel(piece, target));
+}

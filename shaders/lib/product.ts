@@ -1,0 +1,76 @@
+// What all matrix products share: where matrices lie, the uniform, and the names of the bindings.
+//
+// Bindings in order: a, b, (bias), (add), (low a, low b), c, p. Every operand is bound as `array<f32>` or, where its
+// strides, offsets and contiguous size allow it, as `array<vec4f>`.
+import { wgsl } from "../wgsl.ts";
+
+/** What a product's text depends on, whatever the kernel. */
+export interface ProductFeatures {
+  /** a is stored [K, M]. */
+  readonly ta: boolean;
+  /** b is stored [N, K]. */
+  readonly tb: boolean;
+  /** Operands that are read and written as vectors of four words. */
+  readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+  /** A bias[N] is added. */
+  readonly bias: boolean;
+  /** A matrix like c is added. */
+  readonly add: boolean;
+  /** The result is added to what c holds. */
+  readonly accumulate: boolean;
+  /** A second product low_a[M, R] · low_b[R, N]; with `tb`, low_b is stored [N, R]. */
+  readonly low?: { readonly tb: boolean; readonly vectors: { readonly a: boolean; readonly b: boolean } };
+}
+
+/** Words of the uniform: three vectors, six matrices, one vector. */
+export const PRODUCT_UNIFORM_WORDS = 64;
+
+/** Structures, bindings, and the functions that find a matrix of a batch and put one row of c in place. */
+export function productPrelude({ vectors, bias, add, accumulate, low }: ProductFeatures): string {
+  const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
+  const reads = [
+    `a_in: ${type(vectors.a)}`,
+    `b_in: ${type(vectors.b)}`,
+    ...(bias ? [`bias_in: ${type(vectors.c)}`] : []),
+    ...(add ? [`add_in: ${type(vectors.c)}`] : []),
+    ...(low ? [`low_a_in: ${type(low.vectors.a)}`, `low_b_in: ${type(low.vectors.b)}`] : []),
+  ];
+  const declarations = reads.map((text, i) => `@group(0) @binding(${i}) var<storage, read> ${text};`).join("\n");
+  return wgsl`
+struct Matrix { offset: u32, stride: u32, outer: u32, inner: u32, group: u32, repeat: u32, unused: vec2u }
+struct P {
+  M: u32, N: u32, K: u32, alpha: f32,
+  inner: u32, repeat: u32, causal: u32, bias: u32,
+  m_base: u32, n_base: u32, k_base: u32, part: u32,
+  a: Matrix, b: Matrix, c: Matrix, add: Matrix, low_a: Matrix, low_b: Matrix,
+  R: u32, low_alpha: f32, batches: u32, unused: u32,
+}
+${declarations}
+@group(0) @binding(${reads.length}) var<storage, read_write> c_out: ${type(vectors.c)};
+@group(0) @binding(${reads.length + 1}) var<uniform> p: P;
+
+fn start(x: Matrix, batch: u32) -> u32 {
+  return x.offset + batch / p.inner * x.outer + batch % p.inner / x.group * x.inner;
+}
+fn cell(x: Matrix, batch: u32, m: u32, n: u32) -> u32 { return start(x, batch) + m * x.stride + n; }
+${epilogue({ bias, add, accumulate })}`;
+}
+
+// i, b, j: words of c, bias, add.
+function epilogue({ bias, add, accumulate }: Pick<ProductFeatures, "bias" | "add" | "accumulate">): string {
+  return wgsl`
+fn finish(value: f32, batch: u32, m: u32, n: u32) {
+  let i = cell(p.c, batch, m, n);
+  var y = value;
+#if ${bias}
+  y += bias_in[p.bias + n];
+#endif
+#if ${add}
+  y += add_in[cell(p.add, batch, m, n)];
+#endif
+#if ${accumulate}
+  y += c_out[i];
+#endif
+  c_out[i] = y;
+}`;
+}
