@@ -14,13 +14,7 @@ import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Kernel, type V1, type Value, type Values } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { type Part, parts, rowRange } from "./parts.ts";
-
-/** One f32 word of a value. */
-export interface Word {
-  readonly value: Value;
-  /** Which word; the first by default. */
-  readonly word?: number;
-}
+import type { Word } from "./scale_by.ts";
 
 /** What a cross-entropy counts. */
 export interface CrossEntropyOptions {
