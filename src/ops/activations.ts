@@ -1,0 +1,139 @@
+// Activation functions; equations in shaders/activations.ts.
+import { geluErf, geluTanh, silu as siluFunctions } from "../../shaders/activations.ts";
+import { elementwise as shader, ELEMENTWISE_LANES } from "../../shaders/elementwise.ts";
+import { size } from "../core/dims.ts";
+import { defineOp, type Kernel, type Op, type V1, type V2, type V3, type Value } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+import { elementwiseKernels, sameShape } from "./elementwise.ts";
+import { parts, rowRange } from "./parts.ts";
+
+/** y = f(x) as WGSL over `x`, and dx as WGSL over `dy` and whatever `saved` calls x or y. */
+interface Curve {
+  readonly name: string;
+  readonly functions?: string;
+  readonly forward: string;
+  readonly gradient: string;
+  /** Which value the gradient reads. */
+  readonly saved: "x" | "y";
+}
+
+function curve({ name, functions = "", forward, gradient, saved }: Curve): Op<null, V1, V1> {
+  const gradOp = defineOp<null, V2, V1>({
+    name: `${name}Grad`,
+    infer: ([x]) => [x],
+    kernels: ({ inputs, outputs: [output] }, target) =>
+      elementwiseKernels(
+        { name: `${name}Grad`, reads: [saved, "dy"], expression: gradient, functions, inputs, output },
+        target,
+      ),
+  });
+  return defineOp<null, V1, V1>({
+    name,
+    infer: ([x]) => [x],
+    kernels: ({ inputs, outputs: [output] }, target) =>
+      elementwiseKernels({ name, reads: ["x"], expression: forward, functions, inputs, output }, target),
+    grad: [({ inputs: [x], outputs: [y] }, dy) => dy.graph.add(gradOp, [saved === "x" ? x : y, dy], null)[0]],
+  });
+}
+
+const gelu_ = { forward: "gelu(x)", gradient: "dy * gelu_slope(x)", saved: "x" } as const;
+const geluTanhOp = curve({ name: "geluTanh", functions: geluTanh(), ...gelu_ });
+const geluErfOp = curve({ name: "gelu", functions: geluErf(), ...gelu_ });
+const siluOp = curve({
+  name: "silu",
+  functions: siluFunctions(),
+  forward: "silu(x)",
+  gradient: "dy * silu_slope(x)",
+  saved: "x",
+});
+// A comparison instead of max, so that NaN stays NaN.
+const reluOp = curve({
+  name: "relu",
+  forward: "select(x, vec4f(), x < vec4f())",
+  gradient: "select(vec4f(), dy, y > vec4f())",
+  saved: "y",
+});
+// Beyond ±15 tanh is ±1 in f32; some drivers overflow there.
+const tanhOp = curve({
+  name: "tanh",
+  forward: "tanh(clamp(x, vec4f(-15.0), vec4f(15.0)))",
+  gradient: "dy * (1.0 - y * y)",
+  saved: "y",
+});
+
+/** Options of {@linkcode gelu}. */
+export interface GeluOptions {
+  /** `"tanh"`: the approximation that GPT-2 was trained with. */
+  readonly approximate?: "tanh" | "none";
+}
+
+/** y = x · Φ(x), Φ the normal distribution (arXiv:1606.08415). */
+export function gelu(x: Value, { approximate = "none" }: GeluOptions = {}): Value {
+  return x.graph.add(approximate === "tanh" ? geluTanhOp : geluErfOp, [x], null)[0];
+}
+
+/** y = x / (1 + exp(-x)). */
+export function silu(x: Value): Value {
+  return x.graph.add(siluOp, [x], null)[0];
+}
+
+/** y = max(x, 0). */
+export function relu(x: Value): Value {
+  return x.graph.add(reluOp, [x], null)[0];
+}
+
+/** y = tanh(x). */
+export function tanh(x: Value): Value {
+  return x.graph.add(tanhOp, [x], null)[0];
+}
+
+const swigluOp = defineOp<null, V2, V1>({
+  name: "swiglu",
+  infer: (inputs) => sameShape("swiglu", inputs),
+  kernels: ({ inputs, outputs: [output] }, target) =>
+    elementwiseKernels({
+      name: "swiglu",
+      reads: ["gate", "up"],
+      expression: "silu(gate) * up",
+      functions: siluFunctions(),
+      inputs,
+      output,
+    }, target),
+  // Both rules name the same node: it computes both gradients in one pass, and is merged.
+  grad: [
+    ({ inputs: [gate, up] }, dy) => dy.graph.add(swigluGradOp, [gate, up, dy], null)[0],
+    ({ inputs: [gate, up] }, dy) => dy.graph.add(swigluGradOp, [gate, up, dy], null)[1],
+  ],
+});
+
+const swigluGradOp = defineOp<null, V3, V2>({
+  name: "swigluGrad",
+  infer: ([gate, up]) => [gate, up],
+  kernels({ inputs, outputs }, target: Target): Kernel[] {
+    const count = size(outputs[0].shape);
+    const wgsl = shader({
+      reads: ["gate", "up", "dy"],
+      expression: "dy * up * silu_slope(gate)",
+      second: "dy * silu(gate)",
+      functions: siluFunctions(),
+    });
+    return parts(count, 1, target).map((part) => ({
+      name: "swigluGrad",
+      wgsl,
+      read: inputs.map((v) => rowRange(v, count, part)),
+      write: outputs.map((v) => rowRange(v, count, part)),
+      uniform: [part.hi - part.lo, 0, 0, 0],
+      workgroups: Math.ceil((part.hi - part.lo) / (4 * ELEMENTWISE_LANES)),
+      trips: 0,
+    }));
+  },
+});
+
+/**
+ * y = silu(gate) · up (arXiv:2002.05202).
+ *
+ * @throws {ShapeError} if the shapes differ.
+ */
+export function swiglu(gate: Value, up: Value): Value {
+  return gate.graph.add(swigluOp, [gate, up], null)[0];
+}
