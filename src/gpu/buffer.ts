@@ -1,6 +1,6 @@
 // Buffers: the only callers of createBuffer, writeBuffer and mapAsync.
 import { DeviceError, OutOfMemoryError } from "../core/errors.ts";
-import { assertUsable, checked, type GraftDevice } from "./device.ts";
+import { checked, type GraftDevice, queued } from "./device.ts";
 
 /** Typed arrays that can be uploaded: whole four-byte words. */
 export type Words = Float32Array | Uint32Array | Int32Array;
@@ -32,6 +32,11 @@ export async function createUniform(device: GraftDevice, label: string, words: U
   return buffer;
 }
 
+/** A buffer that a query set of `count` timestamps is resolved into. */
+export function createQueryBuffer(device: GraftDevice, count: number): Promise<GPUBuffer> {
+  return create(device, "timestamps", padded(8 * count), GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
+}
+
 async function create(device: GraftDevice, label: string, size: number, usage: number): Promise<GPUBuffer> {
   if (!Number.isSafeInteger(size) || size > device.target.maxBuffer) {
     throw new OutOfMemoryError(
@@ -45,6 +50,7 @@ async function create(device: GraftDevice, label: string, size: number, usage: n
   const { memory } = device;
   memory.bytes += size;
   memory.buffers++;
+  memory.created++;
   memory.peak = Math.max(memory.peak, memory.bytes);
   return buffer;
 }
@@ -56,7 +62,7 @@ export function destroyBuffer(device: GraftDevice, buffer: GPUBuffer): void {
   buffer.destroy();
 }
 
-/** Bytes written at once: writeBuffer stages a copy of what it is given. */
+/** Bytes written at once, and between submits: the queue keeps a copy of what it is given until one comes. */
 const CHUNK = 16 * 2 ** 20;
 
 /**
@@ -65,23 +71,29 @@ const CHUNK = 16 * 2 ** 20;
  * @throws {DeviceError} `device/upload` for what would abort the process: nothing, detached or too much data.
  */
 export function upload(device: GraftDevice, buffer: GPUBuffer, data: Words, offset = 0): void {
-  assertUsable(device, `an upload to "${buffer.label}"`);
   const { byteLength } = data;
   if (byteLength === 0) {
     throw new DeviceError("device/upload", `Cannot upload to "${buffer.label}" as the data is empty or detached`);
   }
-  if (!Number.isSafeInteger(offset) || offset < 0 || offset % 4 !== 0 || offset + byteLength > buffer.size) {
+  const misplaced = !Number.isSafeInteger(offset) || offset < 0 || offset % 4 !== 0 || byteLength % 4 !== 0;
+  if (misplaced || offset + byteLength > buffer.size) {
     throw new DeviceError(
       "device/upload",
-      `Cannot upload ${byteLength} bytes to "${buffer.label}" at ${offset}: it has ${buffer.size} bytes`,
+      `Cannot upload ${byteLength} bytes to "${buffer.label}" at ${offset}: it has ${buffer.size} bytes, in words of 4`,
     );
   }
   const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, byteLength);
-  for (let at = 0; at < byteLength; at += CHUNK) {
-    const part = bytes.subarray(at, Math.min(at + CHUNK, byteLength));
-    device.gpu.queue.writeBuffer(buffer, offset + at, part);
-    if (byteLength > CHUNK) device.gpu.queue.submit([]); // lets the staged copy go
-  }
+  const { memory, gpu: { queue } } = device;
+  queued(device, `upload to "${buffer.label}"`, () => {
+    for (let at = 0; at < byteLength; at += CHUNK) {
+      const part = bytes.subarray(at, Math.min(at + CHUNK, byteLength));
+      queue.writeBuffer(buffer, offset + at, part);
+      memory.staged += part.byteLength;
+      if (memory.staged < CHUNK) continue;
+      queue.submit([]);
+      memory.staged = 0;
+    }
+  });
 }
 
 /** A part of a buffer to read, in words. */
@@ -94,7 +106,7 @@ export interface ReadRequest {
 /**
  * Read parts of buffers in one mapping; every wait for the GPU costs at least 10 ms, however many parts there are.
  *
- * @throws {DeviceError} if the device failed since the last look.
+ * @throws {DeviceError} if the device failed since the last look, or a part lies outside of its buffer.
  */
 export async function readBack(
   device: GraftDevice,
@@ -114,10 +126,11 @@ export async function readBack(
       }
       device.gpu.queue.submit([encoder.finish()]);
       await staging.mapAsync(GPUMapMode.READ);
-      const all = new Uint32Array(staging.getMappedRange().slice(0));
-      staging.unmap();
+      const all = new Uint32Array(staging.getMappedRange());
       let start = 0;
-      return requests.map(({ length }) => all.slice(start, start += length));
+      const parts = requests.map(({ length }) => all.slice(start, start += length));
+      staging.unmap();
+      return parts;
     });
   } finally {
     destroyBuffer(device, staging);

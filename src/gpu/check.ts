@@ -24,10 +24,12 @@ export function grid({ name, workgroups }: Kernel): [number, number, number] {
 /**
  * Check a kernel against the limits of the device: loop budget, workgroup memory and size, number of buffers.
  *
+ * @param where What errors call the kernel.
  * @throws {DeviceError} `device/limit` listing all that is too much.
  */
-export function checkKernel(kernel: Kernel, target: Target): void {
-  const { name, wgsl, trips, read, write } = kernel;
+export function checkKernel(kernel: Kernel, target: Target, where: string = kernel.name): void {
+  const { trips, read, write, uniform = [] } = kernel;
+  const wgsl = kernel.wgsl.replace(/\/\/.*|\/\*[^]*?\*\//g, "");
   const problems: string[] = [];
   if (!(trips >= 0 && trips < LOOP_BUDGET)) {
     problems.push(`an invocation loops ${trips} times, the software driver stops it silently at ${LOOP_BUDGET}`);
@@ -43,39 +45,50 @@ export function checkKernel(kernel: Kernel, target: Target): void {
   if (read.length + write.length > target.storageBuffers) {
     problems.push(`it binds ${read.length + write.length} buffers, the device allows ${target.storageBuffers}`);
   }
-  if (problems.length > 0) throw new DeviceError("device/limit", `Cannot dispatch ${name}: ${problems.join("; ")}`);
+  const odd = uniform.findIndex((word) => !Number.isInteger(word) || word < -(2 ** 31) || word >= 2 ** 32);
+  if (odd >= 0) problems.push(`word ${odd} of its uniform is ${uniform[odd]}, not 32 bits`);
+  if (problems.length > 0) throw new DeviceError("device/limit", `Cannot dispatch ${where}: ${problems.join("; ")}`);
+  grid(kernel);
 }
 
 /** Bytes of workgroup memory that a shader declares; sizes are literals or constants of the shader. */
 export function workgroupBytes(wgsl: string): number {
-  const constants = new Map(
-    [...wgsl.matchAll(/const\s+(\w+)(?:\s*:\s*\w+)?\s*=\s*(\d+)u?\s*;/g)].map((m) => [m[1]!, Number(m[2])]),
-  );
-  const sizeOf = (type: string): number => {
-    const array = /^array\s*<(.*),([^,]*)>$/s.exec(type.trim());
-    if (array) return sizeOf(array[1]!) * product(array[2]!, constants);
-    const vector = /^vec([234])(?:<\s*\w+\s*>|[fuih])$/.exec(type.trim());
-    if (vector) return vector[1] === "2" ? 8 : 16;
-    return 4;
-  };
+  const constants = constantsOf(wgsl);
   let sum = 0;
-  for (const match of wgsl.matchAll(/var<workgroup>\s*\w+\s*:\s*([^;]+);/g)) sum += sizeOf(match[1]!);
+  for (const match of wgsl.matchAll(/var<workgroup>\s*\w+\s*:\s*([^;]+);/g)) sum += sizeOf(match[1]!, constants);
   return sum;
+}
+
+/** Bytes of a type, as arrays of it are laid out. */
+function sizeOf(type: string, constants: ReadonlyMap<string, number>): number {
+  const text = type.trim();
+  const array = /^array\s*<(.*),([^,]+),?\s*>$/s.exec(text);
+  if (array) return sizeOf(array[1]!, constants) * product(array[2]!, constants);
+  const matrix = /^mat([234])x([234])(?:<\s*f(?:32|16)\s*>|[fh])$/.exec(text);
+  if (matrix) return Number(matrix[1]) * (matrix[2] === "2" ? 8 : 16);
+  const vector = /^vec([234])(?:<\s*\w+\s*>|[fuih])$/.exec(text);
+  if (vector) return vector[1] === "2" ? 8 : 16;
+  if (/^(?:[fui]32|f16|bool|atomic\s*<\s*[ui]32\s*>)$/.test(text)) return 4;
+  throw new DeviceError("device/limit", `Cannot read the type "${text}" of workgroup memory in a shader`);
 }
 
 /** Invocations of a workgroup. */
 export function workgroupSize(wgsl: string): number {
   const match = /@workgroup_size\(([^)]*)\)/.exec(wgsl);
-  const constants = new Map(
-    [...wgsl.matchAll(/const\s+(\w+)(?:\s*:\s*\w+)?\s*=\s*(\d+)u?\s*;/g)].map((m) => [m[1]!, Number(m[2])]),
-  );
-  return (match?.[1] ?? "1").split(",").reduce((n, part) => n * product(part, constants), 1);
+  const constants = constantsOf(wgsl);
+  const sizes = (match?.[1] ?? "1").split(",").filter((part) => part.trim() !== "");
+  return sizes.reduce((n, part) => n * product(part, constants), 1);
+}
+
+function constantsOf(wgsl: string): Map<string, number> {
+  const matches = wgsl.matchAll(/const\s+(\w+)(?:\s*:\s*\w+)?\s*=\s*(\d+)[ui]?\s*;/g);
+  return new Map([...matches].map((m) => [m[1]!, Number(m[2])]));
 }
 
 function product(expression: string, constants: ReadonlyMap<string, number>): number {
   return expression.split("*").reduce((n, factor) => {
-    const word = factor.trim().replace(/u$/, "");
-    const value = constants.get(factor.trim()) ?? Number(word);
+    const word = factor.trim().replace(/^(\d+)[ui]$/, "$1");
+    const value = constants.get(word) ?? (word === "" ? NaN : Number(word));
     if (!Number.isFinite(value)) {
       throw new DeviceError("device/limit", `Cannot read the size "${expression.trim()}" in a shader`);
     }

@@ -3,7 +3,7 @@
 // In Deno a validation error prints nothing and exits 0, five misuses of writeBuffer abort the process, a lost device
 // swallows every error, and buffers are not freed without destroy(). Everything that creates, writes or submits goes
 // through this file.
-import { DeviceError, OutOfMemoryError } from "../core/errors.ts";
+import { DeviceError, GraftError, OutOfMemoryError } from "../core/errors.ts";
 import type { Target, TargetClass } from "../graph/target.ts";
 
 /** Options of {@linkcode openDevice}. */
@@ -14,6 +14,20 @@ export interface DeviceOptions {
   readonly maxBinding?: number;
   /** Use the kernels of another class than the adapter's own, to test them. */
   readonly kind?: TargetClass;
+}
+
+/** Buffers of a device; those destroyed are `created - buffers`. */
+export interface Memory {
+  /** Bytes of the buffers that exist. */
+  bytes: number;
+  /** Largest sum of bytes so far. */
+  peak: number;
+  /** Buffers that exist. */
+  buffers: number;
+  /** Buffers ever created. */
+  created: number;
+  /** Bytes written since the last submit: the queue holds a copy of them until then. */
+  staged: number;
 }
 
 /** An open WebGPU device and what it can do. */
@@ -27,10 +41,10 @@ export interface GraftDevice {
   readonly software: boolean;
   /** Whether kernels can be timed. */
   readonly timestamps: boolean;
-  /** Bytes of buffers that exist now, their number, and the largest sum so far. */
-  readonly memory: { bytes: number; buffers: number; peak: number };
-  /** The first error that happened outside of a call that could throw it. */
-  failure: DeviceError | undefined;
+  /** What exists now, and what ever did. */
+  readonly memory: Memory;
+  /** The first error that happened outside of a call that could throw it; every later call throws it. */
+  failure: GraftError | undefined;
   /** Pipelines by WGSL text: their number does not depend on the depth of a model. */
   readonly pipelines: Map<string, GPUComputePipeline>;
 }
@@ -51,11 +65,11 @@ const LIMITS = [
  *
  * @example Usage
  * ```ts
- * import { openDevice } from "@graft/graft";
+ * import { closeDevice, openDevice } from "@graft/graft";
  *
  * const device = await openDevice();
  * console.log(device.name, device.target.kind);
- * device.gpu.destroy();
+ * closeDevice(device);
  * ```
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<GraftDevice> {
@@ -80,26 +94,30 @@ export async function openDevice(options: DeviceOptions = {}): Promise<GraftDevi
   // Deno lists "subgroups" only when it is asked for: ask, and go without where it is refused.
   const subgroups = "subgroups" as GPUFeatureName;
   const gpu = await adapter.requestDevice({ requiredFeatures: [...requiredFeatures, subgroups], requiredLimits })
-    .catch(() => adapter.requestDevice({ requiredFeatures, requiredLimits }));
+    .catch(() => adapter.requestDevice({ requiredFeatures, requiredLimits }))
+    .catch((cause) => {
+      throw new DeviceError("device/open", `Cannot open "${name}": ${cause.message}`, { cause });
+    });
   const device: GraftDevice = {
     gpu,
     target: targetOf(adapter, gpu, name, options),
     name,
     software,
     timestamps: gpu.features.has("timestamp-query"),
-    memory: { bytes: 0, buffers: 0, peak: 0 },
+    memory: { bytes: 0, peak: 0, buffers: 0, created: 0, staged: 0 },
     failure: undefined,
     pipelines: new Map(),
   };
   gpu.addEventListener("uncapturederror", (event) => {
-    device.failure ??= new DeviceError(
-      "device/validation",
-      `Cannot go on: ${(event as GPUUncapturedErrorEvent).error.message}`,
-    );
-    throw device.failure;
+    throw device.failure ??= errorOf("go on", (event as GPUUncapturedErrorEvent).error);
   });
   gpu.lost.then(({ reason, message }) => {
     device.failure ??= new DeviceError("device/lost", `Cannot go on as the GPU was lost (${reason}): ${message}`);
+  });
+  globalThis.addEventListener("unload", () => {
+    if (!unseen.has(device)) return;
+    console.error(`error: ${device.failure?.message}`);
+    Deno.exitCode = 1;
   });
   return device;
 }
@@ -122,39 +140,77 @@ function targetOf(adapter: GPUAdapter, gpu: GPUDevice, name: string, options: De
   };
 }
 
-/**
- * Throw what went wrong since the last look, on the device or in `what`.
- *
- * @throws {DeviceError} with the failure, named after `what`.
- */
-export function assertUsable(device: GraftDevice, what: string): void {
-  const { failure } = device;
-  if (failure) throw new DeviceError(failure.code, `Cannot run ${what}: ${failure.message}`, { cause: failure });
+/** Devices whose failure nobody has been told of yet: the process must not end as if all were well. */
+const unseen = new WeakSet<GraftDevice>();
+
+const FILTERS = ["internal", "validation", "out-of-memory"] as const;
+
+function errorOf(what: string, error: GPUError): GraftError {
+  if (error instanceof GPUOutOfMemoryError) {
+    return new OutOfMemoryError("mem/device", `Cannot ${what} as the GPU is out of memory: ${error.message}`);
+  }
+  const code = error instanceof GPUValidationError ? "device/validation" : "device/internal";
+  return new DeviceError(code, `Cannot ${what}: ${error.message}`);
 }
 
 /**
- * Run `body` inside error scopes and throw what WebGPU would have kept to itself.
+ * Throw what went wrong since the last look.
  *
- * @throws {DeviceError} `device/validation`, {@linkcode OutOfMemoryError} `mem/device`.
+ * @throws {GraftError} the failure of the device, named after `what`.
+ */
+export function assertUsable(device: GraftDevice, what: string): void {
+  const { failure } = device;
+  if (!failure) return;
+  unseen.delete(device);
+  const Kind = failure instanceof OutOfMemoryError ? OutOfMemoryError : DeviceError;
+  throw new Kind(failure.code, `Cannot ${what}: ${failure.message}`, { cause: failure });
+}
+
+/**
+ * Run `body` inside error scopes and throw what WebGPU would have kept to itself. The scopes cover `body` up to its
+ * first `await` and close there, so that calls which overlap in time cannot pop each other's.
+ *
+ * @throws {GraftError} `device/validation`, `device/internal`, `device/lost`, or {@linkcode OutOfMemoryError} `mem/device`.
  */
 export async function checked<T>(device: GraftDevice, what: string, body: () => T | Promise<T>): Promise<T> {
   assertUsable(device, what);
-  device.gpu.pushErrorScope("validation");
-  device.gpu.pushErrorScope("out-of-memory");
-  let result: T;
-  let memory: GPUError | null, validation: GPUError | null;
-  try {
-    result = await body();
-  } finally {
-    memory = await device.gpu.popErrorScope();
-    validation = await device.gpu.popErrorScope();
+  for (const filter of FILTERS) device.gpu.pushErrorScope(filter);
+  const work = (async () => await body())();
+  const scopes = FILTERS.map(() => device.gpu.popErrorScope());
+  const [done, ...errors] = await Promise.allSettled([work, ...scopes]);
+  for (const error of errors) {
+    if (error.status === "fulfilled" && error.value) throw errorOf(what, error.value);
   }
-  if (memory) {
-    throw new OutOfMemoryError("mem/device", `Cannot ${what} as the GPU is out of memory: ${memory.message}`);
+  if (done.status === "fulfilled") {
+    assertUsable(device, what);
+    return done.value;
   }
-  if (validation) throw new DeviceError("device/validation", `Cannot ${what}: ${validation.message}`);
+  // A mapping on a lost device fails some time before the loss itself is reported.
+  await new Promise((resolve) => setTimeout(resolve, 0));
   assertUsable(device, what);
-  return result;
+  if (done.reason instanceof GraftError) throw done.reason;
+  throw new DeviceError("device/internal", `Cannot ${what}: ${done.reason?.message}`, { cause: done.reason });
+}
+
+/**
+ * Run `body`, which queues work, inside error scopes without waiting. What went wrong is thrown by the next call that
+ * looks; if there is none, the process says so when it ends, with exit code 1.
+ *
+ * @throws {GraftError} what went wrong before.
+ */
+export function queued(device: GraftDevice, what: string, body: () => void): void {
+  assertUsable(device, what);
+  for (const filter of FILTERS) device.gpu.pushErrorScope(filter);
+  try {
+    body();
+  } finally {
+    Promise.all(FILTERS.map(() => device.gpu.popErrorScope())).then((errors) => {
+      const error = errors.find((e) => e !== null);
+      if (!error || device.failure) return;
+      device.failure = errorOf(what, error);
+      unseen.add(device);
+    });
+  }
 }
 
 /** Release the device and everything on it. Using it afterwards throws. */

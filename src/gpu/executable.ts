@@ -1,15 +1,17 @@
 // A graph compiled to a fixed list of dispatches with prebuilt pipelines and bind groups; running it replays the list.
 import { bytes, size } from "../core/dims.ts";
 import { debugLevel } from "../core/env.ts";
-import { DeviceError } from "../core/errors.ts";
-import type { AnyNode, Graph, Kernel, Range, Value, Values } from "../graph/graph.ts";
+import { DeviceError, OutOfMemoryError } from "../core/errors.ts";
+import type { AnyNode, Graph, Kernel, Value, Values } from "../graph/graph.ts";
 import { plan } from "../graph/plan.ts";
 import { print } from "../graph/print.ts";
-import { createBuffer, createUniform, destroyBuffer, padded, readBack, upload, type Words } from "./buffer.ts";
+import type { Target } from "../graph/target.ts";
+import { createUniforms, storageBindings } from "./binding.ts";
+import { createBuffer, destroyBuffer, readBack, upload, type Words } from "./buffer.ts";
 import { checkKernel, grid } from "./check.ts";
-import { assertUsable, checked, type GraftDevice } from "./device.ts";
+import { assertUsable, checked, type GraftDevice, queued } from "./device.ts";
 import { pipelineFor } from "./pipeline.ts";
-import { resident, type Store } from "./store.ts";
+import { borrow, resident, type Store } from "./store.ts";
 
 /** One prebuilt dispatch. */
 export interface Dispatch {
@@ -20,25 +22,37 @@ export interface Dispatch {
   readonly node: AnyNode;
 }
 
-/** A compiled program. Its weights, parameters and states live in the store, shared by name. */
+/**
+ * A compiled program. Its weights, parameters and states live in the store, shared by name; its temporaries live in
+ * the store's arena, which all programs over the store use in turn.
+ */
 export interface Executable {
   readonly device: GraftDevice;
+  readonly store: Store;
   readonly graph: Graph;
+  /** What errors and debug lines call it. */
+  readonly name: string;
   readonly dispatches: readonly Dispatch[];
   /** Where a value is: its buffer and its first word. */
   locate(value: Value): { readonly buffer: GPUBuffer; readonly offset: number };
-  /** Bytes of temporaries, inputs and uniforms that belong to this program. */
+  /** Temporaries that can be read after a run. */
+  readonly kept: ReadonlySet<Value>;
+  /** Bytes of inputs and uniforms, which belong to this program alone. */
   readonly bytes: number;
+  /** Bytes of temporaries, in the arena. */
+  readonly scratchBytes: number;
   /** "41 nodes, 55 dispatches, 12 pipelines; temporaries 8.4 MiB in 9 slots (26.1 without sharing)". */
   readonly summary: string;
-  /** Free what belongs to this program. */
+  /** Whether it was freed. */
+  readonly destroyed: boolean;
+  /** Free what belongs to this program; the arena stays until the store is released. */
   destroy(): void;
 }
 
 /** Options of {@linkcode compile}. */
 export interface CompileOptions {
   readonly store: Store;
-  /** Temporaries that {@linkcode read} will be asked for. */
+  /** Temporaries that {@linkcode read} will be asked for. They last until the next run of any program over the store. */
   readonly keep?: readonly Value[];
   /** What errors and debug lines call the program. */
   readonly name?: string;
@@ -48,30 +62,23 @@ export interface CompileOptions {
 const SUBMIT = 512;
 
 /**
- * Compile `graph` for the device of the store.
+ * Compile `graph` for the device of the store. Where several programs take turns, compile the largest first: the
+ * others then fit into its scratch memory.
  *
  * @throws {DeviceError} if a kernel exceeds a limit or does not compile.
+ * @throws {OutOfMemoryError} `mem/buffer` if a value exceeds one buffer, `mem/device` if memory is full.
  */
 export async function compile(
   graph: Graph,
   { store, keep = [], name = "program" }: CompileOptions,
 ): Promise<Executable> {
   const { device } = store;
+  const kernels = lower(graph, device.target);
   const { slotOf, slotBytes, naiveBytes, lowerBytes } = plan(graph, keep);
+  const slots = await borrow(store, slotBytes);
   const owned: GPUBuffer[] = [];
-  const own = async (label: string, count: number) => {
-    const buffer = await createBuffer(device, `${name} ${label}`, count);
-    owned.push(buffer);
-    return buffer;
-  };
-  const slots: GPUBuffer[] = [];
-  for (const [i, count] of slotBytes.entries()) slots.push(await own(`slot ${i}`, count));
-
+  const free = () => owned.splice(0).forEach((buffer) => destroyBuffer(device, buffer));
   const leaves = new Map<Value, GPUBuffer>();
-  for (const v of graph.leaves.values()) {
-    if (v.within) continue;
-    leaves.set(v, v.role === "input" ? await own(v.name, bytes(v)) : await resident(store, v.name, bytes(v)));
-  }
   const locate = (value: Value): { buffer: GPUBuffer; offset: number } => {
     const place = graph.places.get(value) ?? value.within;
     if (place) {
@@ -82,121 +89,118 @@ export async function compile(
     if (!buffer) throw new DeviceError("device/value", `Cannot find "${value.name}" in ${name}: nothing computes it`);
     return { buffer, offset: 0 };
   };
-
-  const kernels = graph.nodes.flatMap((node) =>
-    node.op.kernels(node, graph.target).map((kernel) => ({ node, kernel }))
-  );
-  const uniforms = await createUniforms(device, name, kernels.map(({ kernel }) => kernel.uniform));
-  owned.push(...uniforms.buffers);
-
-  const used = new Set<GPUComputePipeline>();
   const dispatches: Dispatch[] = [];
-  for (const [i, { node, kernel }] of kernels.entries()) {
-    const where = `${node.scope ? `${node.scope}: ` : ""}${kernel.name}`;
-    checkKernel(kernel, graph.target);
-    const pipeline = await pipelineFor(device, kernel.wgsl, where);
-    used.add(pipeline);
-    const resources: GPUBufferBinding[] = [...kernel.read, ...kernel.write].map((b) =>
-      bindingOf(b, locate, graph, where)
-    );
-    const uniform = uniforms.binding(i);
-    if (uniform) resources.push(uniform);
-    const group = await checked(device, `bind ${where}`, () =>
-      device.gpu.createBindGroup({
-        label: where,
-        layout: pipeline.getBindGroupLayout(0),
-        entries: resources.map((resource, binding) => ({ binding, resource })),
-      }));
-    dispatches.push({ pipeline, group, grid: grid(kernel), kernel, node });
+  try {
+    for (const v of graph.leaves.values()) {
+      if (v.within) continue;
+      if (v.role === "input") owned.push(await createBuffer(device, `${name} ${v.name}`, bytes(v)));
+      leaves.set(v, v.role === "input" ? owned.at(-1)! : await resident(store, v.name, bytes(v)));
+    }
+    const uniforms = await createUniforms(device, name, kernels.map(({ kernel }) => kernel.uniform));
+    owned.push(...uniforms.buffers);
+    for (const [i, { node, kernel, where }] of kernels.entries()) {
+      const pipeline = await pipelineFor(device, kernel.wgsl, where);
+      const resources = storageBindings(kernel, locate, device.target, where);
+      const uniform = uniforms.binding(i);
+      if (uniform) resources.push(uniform);
+      const group = await checked(device, `bind ${where}`, () =>
+        device.gpu.createBindGroup({
+          label: where,
+          layout: pipeline.getBindGroupLayout(0),
+          entries: resources.map((resource, binding) => ({ binding, resource })),
+        }));
+      dispatches.push({ pipeline, group, grid: grid(kernel), kernel, node });
+    }
+  } catch (error) {
+    free();
+    throw error;
   }
 
   const mib = (n: number) => `${(n / 2 ** 20).toFixed(2)} MiB`;
-  const slotSum = slotBytes.reduce((a, b) => a + b, 0);
-  const summary = `${graph.nodes.length} nodes, ${dispatches.length} dispatches, ${used.size} pipelines; ` +
-    `temporaries ${mib(slotSum)} in ${slots.length} slots (${mib(naiveBytes)} unshared, ${mib(lowerBytes)} at least)`;
-  if (debugLevel() >= 1) console.error(`${name}: ${summary}`);
+  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+  const ownBytes = sum(owned.map((buffer) => buffer.size)), scratchBytes = sum(slots.map((buffer) => buffer.size));
+  const pipelines = new Set(dispatches.map(({ pipeline }) => pipeline)).size;
+  const summary = `${graph.nodes.length} nodes, ${dispatches.length} dispatches, ${pipelines} pipelines; ` +
+    `temporaries ${mib(scratchBytes)} in ${slots.length} slots (${mib(naiveBytes)} unshared, ${mib(lowerBytes)} at ` +
+    `least) of an arena of ${mib(sum(store.arena.map((buffer) => buffer.size)))}; own ${mib(ownBytes)}`;
+  if (debugLevel() >= 1) {
+    const { bytes, buffers, peak } = device.memory;
+    console.error(`${name}: ${summary}; device ${mib(bytes)} in ${buffers} buffers, peak ${mib(peak)}`);
+  }
   if (debugLevel() >= 3) console.error(print(graph));
+  let destroyed = false;
   return {
     device,
+    store,
     graph,
+    name,
     dispatches,
     locate,
-    bytes: owned.reduce((sum, buffer) => sum + buffer.size, 0),
+    kept: new Set(keep),
+    bytes: ownBytes,
+    scratchBytes,
     summary,
-    destroy: () => owned.splice(0).forEach((buffer) => destroyBuffer(device, buffer)),
+    get destroyed() {
+      return destroyed;
+    },
+    destroy() {
+      destroyed = true;
+      free();
+    },
   };
 }
 
-function bindingOf(
-  binding: Value | Range,
-  locate: Executable["locate"],
-  graph: Graph,
-  where: string,
-): GPUBufferBinding {
-  const range = "value" in binding;
-  const value = range ? binding.value : binding;
-  const { buffer, offset } = locate(value);
-  const start = 4 * (offset + (range ? binding.offset : 0));
-  const count = padded(4 * (range ? binding.length : size(value.shape)));
-  const { maxBinding, alignment } = graph.target;
-  if (start % alignment !== 0) {
-    throw new DeviceError(
-      "device/alignment",
-      `Cannot bind "${value.name}" in ${where}: byte ${start} is not a multiple of ${alignment}`,
-    );
-  }
-  if (count > maxBinding) {
-    throw new DeviceError(
-      "device/binding",
-      `Cannot bind "${value.name}" [${value.shape}] in ${where}: it takes ${count} bytes, a binding at most ${maxBinding}`,
+interface Lowered {
+  readonly node: AnyNode;
+  readonly kernel: Kernel;
+  /** Place in the model and kernel, for errors. */
+  readonly where: string;
+}
+
+/** The kernels of all nodes, checked before anything is allocated. */
+function lower(graph: Graph, target: Target): Lowered[] {
+  for (const v of graph.values) {
+    if (v.within || graph.places.has(v) || bytes(v) <= target.maxBuffer) continue;
+    throw new OutOfMemoryError(
+      "mem/buffer",
+      `Cannot hold "${v.name}" [${v.shape}] as one buffer: it takes ${
+        bytes(v)
+      } bytes, the device allows ${target.maxBuffer}`,
       { hint: "Use a smaller batch or shorter sequences." },
     );
   }
-  return { buffer, offset: start, size: count };
-}
-
-/** All uniforms of a program in few buffers; kernels with the same words share them. */
-async function createUniforms(
-  device: GraftDevice,
-  name: string,
-  uniforms: readonly (readonly number[] | undefined)[],
-): Promise<{
-  readonly buffers: readonly GPUBuffer[];
-  binding(i: number): GPUBufferBinding | undefined;
-}> {
-  const step = Math.max(64, device.target.alignment / 4); // words
-  const index = new Map<string, { at: number; words: number }>();
-  const words: number[] = [];
-  for (const uniform of uniforms) {
-    if (!uniform || index.has(String(uniform))) continue;
-    const count = Math.ceil(uniform.length / 4) * 4;
-    index.set(String(uniform), { at: words.length, words: count });
-    words.push(...uniform);
-    while (words.length % step !== 0) words.push(0);
-  }
-  if (words.length === 0) return { buffers: [], binding: () => undefined };
-  const buffer = await createUniform(device, `${name} uniforms`, new Uint32Array(words));
-  return {
-    buffers: [buffer],
-    binding(i) {
-      const entry = uniforms[i] && index.get(String(uniforms[i]));
-      return entry ? { buffer, offset: 4 * entry.at, size: 4 * entry.words } : undefined;
-    },
-  };
+  return graph.nodes.flatMap((node) => {
+    const prefix = node.scope ? `${node.scope}: ` : "";
+    let kernels: Kernel[];
+    try {
+      kernels = node.op.kernels(node, graph.target);
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      const message = `Cannot compile ${prefix}${node.op.name}: ${cause.message}`;
+      throw new DeviceError("device/binding", message, { cause, hint: "Use a smaller batch or shorter sequences." });
+    }
+    return kernels.map((kernel) => {
+      const where = `${prefix}${kernel.name}`;
+      checkKernel(kernel, target, where);
+      return { node, kernel, where };
+    });
+  });
 }
 
 /**
  * Write an input (or another leaf) of the program.
  *
- * @throws {DeviceError} `device/upload` if the number of elements is not the leaf's.
+ * @throws {DeviceError} `device/upload` if the number of elements or their kind is not the leaf's.
  */
 export function write(executable: Executable, value: Value, data: Words): void {
-  if (data.length !== size(value.shape)) {
+  const floats = data instanceof Float32Array;
+  if (data.length !== size(value.shape) || (value.role === "input" && floats !== (value.dtype === "f32"))) {
     throw new DeviceError(
       "device/upload",
-      `Cannot write "${value.name}" [${value.shape}] with ${data.length} elements`,
+      `Cannot write "${value.name}" ${value.dtype} [${value.shape}] with ${data.length} elements of ${data.constructor.name}`,
     );
   }
+  assertAlive(executable, "write to");
   const { buffer, offset } = executable.locate(value);
   upload(executable.device, buffer, data, 4 * offset);
 }
@@ -205,32 +209,51 @@ export function write(executable: Executable, value: Value, data: Words): void {
  * Run the program once. Returns when the work is queued, not when it is done; what goes wrong on the device is thrown
  * by the next call.
  *
- * @throws {DeviceError} what went wrong before.
+ * @throws {GraftError} what went wrong before; `device/destroyed` if the program was freed.
  */
 export function run(executable: Executable): void {
-  const { device, dispatches } = executable;
-  assertUsable(device, "the program");
-  const { gpu } = device;
-  gpu.pushErrorScope("validation");
-  for (let from = 0; from < dispatches.length; from += SUBMIT) {
-    const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const { pipeline, group, grid: [x, y, z] } of dispatches.slice(from, from + SUBMIT)) {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(x, y, z);
+  const { device: { gpu }, dispatches } = executable;
+  begin(executable);
+  queued(executable.device, `run ${executable.name}`, () => {
+    for (let from = 0; from < dispatches.length; from += SUBMIT) {
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const { pipeline, group, grid: [x, y, z] } of dispatches.slice(from, from + SUBMIT)) {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(x, y, z);
+      }
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
     }
-    pass.end();
-    gpu.queue.submit([encoder.finish()]);
-  }
-  gpu.popErrorScope().then((error) => {
-    if (error) device.failure ??= new DeviceError("device/validation", error.message);
   });
 }
 
-/** Read the f32 values asked for, in one mapping. */
+/** Claim the arena for this program: whoever runs dispatches of it by other means calls this first. */
+export function begin(executable: Executable): void {
+  assertUsable(executable.device, `run ${executable.name}`);
+  assertAlive(executable, "run");
+  executable.store.last = executable;
+}
+
+function assertAlive({ name, destroyed }: Executable, verb: string): void {
+  if (destroyed) throw new DeviceError("device/destroyed", `Cannot ${verb} ${name}: it was freed`);
+}
+
+/**
+ * Read f32 values in one mapping: leaves, and temporaries that were kept.
+ *
+ * @throws {DeviceError} `device/value` for a temporary that was not kept, or that another program has since run over.
+ */
 export async function read(executable: Executable, values: Values): Promise<Float32Array<ArrayBuffer>[]> {
-  const requests = values.map((v) => ({ ...executable.locate(v), length: size(v.shape) }));
-  const parts = await readBack(executable.device, values.map((v) => v.name).join(", "), requests);
+  const { device, store, graph, name, kept, locate } = executable;
+  assertAlive(executable, "read from");
+  for (const v of values) {
+    if (v.role !== "temp" || graph.places.has(v)) continue;
+    const reason = !kept.has(v) ? "it is not in `keep`" : store.last !== executable ? "another program ran since" : "";
+    if (reason) throw new DeviceError("device/value", `Cannot read "${v.name}" [${v.shape}] of ${name}: ${reason}`);
+  }
+  const requests = values.map((v) => ({ ...locate(v), length: size(v.shape) }));
+  const parts = await readBack(device, values.map((v) => v.name).join(", "), requests);
   return parts.map((words) => new Float32Array(words.buffer));
 }

@@ -1,10 +1,11 @@
 // "Eager mode" is an interpreter over the same list: one dispatch a submit, each output looked at.
 import { size } from "../core/dims.ts";
 import { NumericError } from "../core/errors.ts";
-import type { Values } from "../graph/graph.ts";
+import type { Range, Value, Values } from "../graph/graph.ts";
+import { valueOf } from "./binding.ts";
 import { readBack } from "./buffer.ts";
 import { checked } from "./device.ts";
-import type { Executable } from "./executable.ts";
+import { begin, type Executable } from "./executable.ts";
 
 /** Position of the first word that is not a finite f32, by its bits; -1 if all are. */
 export function firstNonFinite(words: Uint32Array): number {
@@ -12,16 +13,26 @@ export function firstNonFinite(words: Uint32Array): number {
 }
 
 /**
- * Run the program one dispatch at a time and stop at the first output that is not finite.
+ * Run the program one dispatch at a time and stop at the first output that is not finite. An op that writes in place
+ * has what it wrote looked at.
  *
- * @throws {NumericError} `num/non-finite` naming the op, its place in the model, the element and the sizes of its inputs.
+ * @throws {NumericError} `num/non-finite` naming the op, its place in the model, the element, the sizes of its inputs
+ * and which of them was not finite already.
  */
 export async function interpret(executable: Executable): Promise<void> {
-  const { device, dispatches, locate } = executable;
+  const { device, graph, dispatches } = executable;
+  begin(executable);
   for (const [i, { pipeline, group, grid: [x, y, z], kernel, node }] of dispatches.entries()) {
     const where = `${node.scope ? `${node.scope}: ` : ""}${kernel.name}`;
+    const outputs: readonly (Value | Range)[] = node.outputs.length > 0 ? node.outputs : kernel.write;
     await checked(device, `run ${where}`, () => {
       const encoder = device.gpu.createCommandEncoder();
+      if (dispatches[i - 1]?.node !== node) {
+        // A slot holds what its last user left, and an op may leave a part unwritten that nobody reads.
+        for (const v of (node.outputs as Values).filter((v) => !graph.places.has(v))) {
+          encoder.clearBuffer(executable.locate(v).buffer);
+        }
+      }
       const pass = encoder.beginComputePass();
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, group);
@@ -29,19 +40,40 @@ export async function interpret(executable: Executable): Promise<void> {
       pass.end();
       device.gpu.queue.submit([encoder.finish()]);
     });
-    if (dispatches[i + 1]?.node === node) continue; // the node has more kernels to run
-    for (const output of (node.outputs as Values).filter(({ dtype }) => dtype === "f32")) {
-      const [words] = await readBack(device, output.name, [{ ...locate(output), length: size(output.shape) }]);
-      const at = firstNonFinite(words!);
-      if (at < 0) continue;
-      const value = new Float32Array(words!.buffer)[at];
+    // A node may have more kernels to run; one that writes in place is looked at after each.
+    if (node.outputs.length > 0 && dispatches[i + 1]?.node === node) continue;
+    for (const output of outputs) {
+      const found = await badElement(executable, output);
+      if (!found) continue;
+      const [value, at] = found;
+      const shape = valueOf(output).shape;
       const inputs = (node.inputs as Values).map((v) => `${v.name} [${v.shape}]`).join(", ");
+      const culprits: string[] = [];
+      for (const v of new Set(node.inputs as Values)) {
+        const bad = outputs.some((o) => valueOf(o) === v) ? undefined : await badElement(executable, v);
+        if (bad) culprits.push(`"${v.name}" holds ${bad[0]} at element ${bad[1]} already`);
+      }
       throw new NumericError(
         "num/non-finite",
         `Cannot go on as ${where} (dispatch ${
           i + 1
-        } of ${dispatches.length}) made ${value} at element ${at} of [${output.shape}] from ${inputs}`,
+        } of ${dispatches.length}) made ${value} at element ${at} of [${shape}] ` +
+          `from ${inputs || "nothing"}${culprits.length > 0 ? `: ${culprits.join(", ")}` : ""}`,
       );
     }
   }
+}
+
+/** The first element that is not finite, and where; nothing for whole numbers. */
+async function badElement(
+  { device, locate }: Executable,
+  binding: Value | Range,
+): Promise<readonly [value: number, at: number] | undefined> {
+  const value = valueOf(binding);
+  if (value.dtype !== "f32") return undefined;
+  const [first, length] = "value" in binding ? [binding.offset, binding.length] : [0, size(value.shape)];
+  const { buffer, offset } = locate(value);
+  const [words] = await readBack(device, value.name, [{ buffer, offset: offset + first, length }]);
+  const at = firstNonFinite(words!);
+  return at < 0 ? undefined : [new Float32Array(words!.buffer)[at]!, first + at];
 }

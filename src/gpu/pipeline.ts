@@ -21,24 +21,28 @@ export async function pipelineFor(device: GraftDevice, wgsl: string, label: stri
     device.pipelines.set(wgsl, pipeline);
     return pipeline;
   } catch (cause) {
-    if (!(cause instanceof DeviceError)) throw cause;
-    throw new DeviceError("device/shader", `Cannot compile ${label}: ${await explain(device, wgsl, cause.message)}`, {
-      cause,
-    });
+    if (!(cause instanceof DeviceError) || cause.code !== "device/validation") throw cause;
+    const reason = await explain(device, wgsl) ?? cause.message;
+    throw new DeviceError("device/shader", `Cannot compile ${label}: ${reason}`, { cause });
   }
 }
 
-async function explain(device: GraftDevice, wgsl: string, fallback: string): Promise<string> {
+/** The first error of the compiler with the lines around it; nothing if the text is not what is wrong. */
+async function explain(device: GraftDevice, wgsl: string): Promise<string | undefined> {
   device.gpu.pushErrorScope("validation");
-  const info = await device.gpu.createShaderModule({ code: wgsl }).getCompilationInfo();
-  await device.gpu.popErrorScope();
-  const [first] = info.messages.filter(({ type }) => type === "error");
-  if (!first) return fallback;
+  const module = device.gpu.createShaderModule({ code: wgsl });
+  device.gpu.popErrorScope();
+  const { messages } = await module.getCompilationInfo();
+  const first = messages.find(({ type }) => type === "error");
+  if (!first) return undefined;
+  const { message, lineNum, linePos } = first;
   const lines = wgsl.split("\n");
-  const from = Math.max(0, first.lineNum - 3);
-  const shown = lines.slice(from, first.lineNum + 2).map((text, i) => {
-    const number = from + i + 1;
-    return `${number === first.lineNum ? ">" : " "} ${number}  ${text}`;
+  const from = Math.max(0, lineNum - 3);
+  const shown = lines.slice(from, lineNum + 2).flatMap((text, i) => {
+    const number = String(from + i + 1).padStart(5);
+    return from + i + 1 === lineNum
+      ? [`> ${number}  ${text}`, `${" ".repeat(8 + linePos)}^`]
+      : [`  ${number}  ${text}`];
   });
-  return `${first.message}\n${shown.join("\n")}`;
+  return `${message} at ${lineNum}:${linePos}\n${shown.join("\n")}`;
 }

@@ -1,7 +1,8 @@
 // Time of every dispatch: one pass each with timestamps, as a Chrome trace and as a table by op.
 import { DeviceError } from "../core/errors.ts";
+import { createQueryBuffer, destroyBuffer, readBack } from "./buffer.ts";
 import { checked } from "./device.ts";
-import type { Executable } from "./executable.ts";
+import { begin, type Executable } from "./executable.ts";
 
 /** Time of one dispatch. */
 export interface Timing {
@@ -28,10 +29,11 @@ export async function profile(executable: Executable): Promise<Timing[]> {
   if (!device.timestamps) {
     throw new DeviceError("device/timestamps", `Cannot profile on ${device.name}: it has no timestamps`);
   }
+  begin(executable);
   const raw: bigint[] = [];
   for (let from = 0; from < dispatches.length; from += PART) {
     const part = dispatches.slice(from, from + PART);
-    raw.push(...await checked(device, "profile", () => timestamps(executable, part)));
+    raw.push(...await timestamps(executable, part));
   }
   const first = raw[0] ?? 0n;
   const ms = (t: bigint) => Number(t - first) / 1e6;
@@ -43,31 +45,31 @@ export async function profile(executable: Executable): Promise<Timing[]> {
   }));
 }
 
-async function timestamps({ device }: Executable, part: Executable["dispatches"]): Promise<bigint[]> {
+async function timestamps({ device }: Executable, part: Executable["dispatches"]): Promise<BigUint64Array> {
   const count = 2 * part.length;
-  const querySet = device.gpu.createQuerySet({ type: "timestamp", count });
-  const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
-  const resolved = device.gpu.createBuffer({ size: 8 * count, usage: QUERY_RESOLVE | COPY_SRC });
-  const staging = device.gpu.createBuffer({ size: 8 * count, usage: COPY_DST | MAP_READ });
-  const encoder = device.gpu.createCommandEncoder();
-  part.forEach(({ pipeline, group, grid: [x, y, z] }, i) => {
-    const pass = encoder.beginComputePass({
-      timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+  const querySet = await checked(device, "profile", () => device.gpu.createQuerySet({ type: "timestamp", count }));
+  const resolved = await createQueryBuffer(device, count);
+  try {
+    await checked(device, "profile", () => {
+      const encoder = device.gpu.createCommandEncoder();
+      part.forEach(({ pipeline, group, grid: [x, y, z] }, i) => {
+        const pass = encoder.beginComputePass({
+          timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+        });
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(x, y, z);
+        pass.end();
+      });
+      encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+      device.gpu.queue.submit([encoder.finish()]);
     });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(x, y, z);
-    pass.end();
-  });
-  encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
-  encoder.copyBufferToBuffer(resolved, 0, staging, 0, 8 * count);
-  device.gpu.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const times = [...new BigUint64Array(staging.getMappedRange().slice(0))];
-  staging.destroy();
-  resolved.destroy();
-  querySet.destroy();
-  return times;
+    const [words] = await readBack(device, "timestamps", [{ buffer: resolved, offset: 0, length: 2 * count }]);
+    return new BigUint64Array(words!.buffer);
+  } finally {
+    destroyBuffer(device, resolved);
+    querySet.destroy();
+  }
 }
 
 /** Timings as a Chrome trace (open it in chrome://tracing or Perfetto). */

@@ -1,17 +1,45 @@
-// Resident buffers by name: weights, trained tensors and states that several programs share.
+// Buffers that several programs share: weights, trained tensors and states by name, and scratch memory in turns.
+//
+// Every program needs buffers for its temporaries, and one program runs at a time on a device's queue. So they all
+// take them from one arena; the buffers within one program are distinct.
 import { DeviceError } from "../core/errors.ts";
 import { createBuffer, destroyBuffer, padded, readBack, upload, type Words } from "./buffer.ts";
 import type { GraftDevice } from "./device.ts";
 
-/** Named buffers of one device. */
+/** Buffers of one device. */
 export interface Store {
   readonly device: GraftDevice;
+  /** Resident buffers by name. */
   readonly buffers: Map<string, GPUBuffer>;
+  /** Bytes asked for by name; buffers are padded. */
+  readonly sizes: Map<string, number>;
+  /** Scratch buffers, largest first. */
+  readonly arena: GPUBuffer[];
+  /** The program that ran last: the arena holds its temporaries. */
+  last: object | undefined;
 }
 
 /** An empty store. */
 export function createStore(device: GraftDevice): Store {
-  return { device, buffers: new Map() };
+  return { device, buffers: new Map(), sizes: new Map(), arena: [], last: undefined };
+}
+
+/**
+ * Scratch buffers of at least `sizes` bytes: the largest takes the largest of the arena that fits, and so on;
+ * what is missing is created.
+ *
+ * @throws {OutOfMemoryError} if it does not fit.
+ */
+export async function borrow({ device, arena }: Store, sizes: readonly number[]): Promise<GPUBuffer[]> {
+  const free = [...arena];
+  const slots: GPUBuffer[] = [];
+  for (const i of sizes.keys().toArray().sort((a, b) => sizes[b]! - sizes[a]!)) {
+    const fits = free[0] !== undefined && free[0].size >= padded(sizes[i]!);
+    slots[i] = fits ? free.shift()! : await createBuffer(device, `scratch ${arena.length}`, sizes[i]!);
+    if (!fits) arena.push(slots[i]!);
+  }
+  arena.sort((a, b) => b.size - a.size);
+  return slots;
 }
 
 /**
@@ -19,14 +47,23 @@ export function createStore(device: GraftDevice): Store {
  *
  * @throws {DeviceError} `device/store` if it exists with another size.
  */
-export async function resident({ device, buffers }: Store, name: string, bytes: number): Promise<GPUBuffer> {
+export async function resident(store: Store, name: string, bytes: number): Promise<GPUBuffer> {
+  const { device, buffers, sizes } = store;
   const known = buffers.get(name);
   if (known) {
-    if (known.size === padded(bytes)) return known;
-    throw new DeviceError("device/store", `Cannot use "${name}" as ${bytes} bytes: it exists with ${known.size}`);
+    if (sizes.get(name) === bytes) return known;
+    throw new DeviceError(
+      "device/store",
+      `Cannot use "${name}" as ${bytes} bytes: it exists with ${sizes.get(name)}`,
+    );
   }
   const buffer = await createBuffer(device, name, bytes);
+  if (buffers.has(name)) { // somebody else asked at the same time
+    destroyBuffer(device, buffer);
+    return resident(store, name, bytes);
+  }
   buffers.set(name, buffer);
+  sizes.set(name, bytes);
   return buffer;
 }
 
@@ -35,24 +72,37 @@ export async function put(store: Store, name: string, data: Words): Promise<void
   upload(store.device, await resident(store, name, data.byteLength), data);
 }
 
-/** Read `length` words of a named buffer from `offset` words. */
+/**
+ * Read `length` words of a named buffer from `offset` words.
+ *
+ * @throws {DeviceError} `device/store` if there is no such buffer, or it is shorter.
+ */
 export async function fetch(
-  { device, buffers }: Store,
+  { device, buffers, sizes }: Store,
   name: string,
   { offset = 0, length }: { readonly offset?: number; readonly length: number },
 ): Promise<Float32Array<ArrayBuffer>> {
   const buffer = buffers.get(name);
   if (!buffer) throw new DeviceError("device/store", `Cannot read "${name}" as there is no such buffer`);
-  const [words] = await readBack(device, name, [{ buffer, offset, length }]);
-  return new Float32Array(words!.buffer);
+  const words = sizes.get(name)! / 4;
+  if (!(offset >= 0 && length >= 0 && offset + length <= words)) {
+    throw new DeviceError(
+      "device/store",
+      `Cannot read words ${offset} to ${offset + length} of "${name}": it has ${words}`,
+    );
+  }
+  const [bits] = await readBack(device, name, [{ buffer, offset, length }]);
+  return new Float32Array(bits!.buffer);
 }
 
-/** Free the named buffers, or all. */
-export function release({ device, buffers }: Store, names: Iterable<string> = [...buffers.keys()]): void {
-  for (const name of names) {
+/** Free the named buffers, or everything: programs over the store cannot run afterwards. */
+export function release({ device, buffers, sizes, arena }: Store, names?: Iterable<string>): void {
+  for (const name of names ?? [...buffers.keys()]) {
     const buffer = buffers.get(name);
     if (!buffer) continue;
     destroyBuffer(device, buffer);
     buffers.delete(name);
+    sizes.delete(name);
   }
+  if (!names) arena.splice(0).forEach((buffer) => destroyBuffer(device, buffer));
 }
