@@ -1,0 +1,65 @@
+// The global norm of the gradients and what clips them, left in the state "stats" [4]: norm, coefficient, flag, unused.
+// The flag is 1 where any gradient, or the norm itself, is not finite; the norm then reads as infinity.
+import { clip, CLIP_LANES, SQUARES_LANES, SQUARES_VECTORS, sumSquares } from "../../shaders/clip.ts";
+import { size } from "../core/dims.ts";
+import { SCALARS, SCALARS_WORDS } from "../core/scalars.ts";
+import { defineOp, type Graph, type V0, type V1, type V3, type Value, type Values } from "../graph/graph.ts";
+
+/** The input of per-step numbers, see core/scalars.ts. */
+export function scalarsLeaf(graph: Graph): Value {
+  return graph.leaf("input", SCALARS, [SCALARS_WORDS], { dtype: "u32" });
+}
+
+/** The state "stats" [4]: norm of the gradients, clip coefficient, 1 if anything was not finite. */
+export function statsLeaf(graph: Graph): Value {
+  return graph.leaf("state", "stats", [4]);
+}
+
+/** Words that one workgroup reduces. */
+const GROUP_WORDS = 4 * SQUARES_LANES * SQUARES_VECTORS;
+
+const groupsOf = (page: Value): number => Math.ceil(size(page.shape) / GROUP_WORDS);
+
+const sumSquaresOp = defineOp<null, Values, V1>({
+  name: "sum_squares",
+  infer: (pages) => [{ shape: [SQUARES_LANES * pages.reduce((n, page) => n + groupsOf(page), 0)], dtype: "f32" }],
+  kernels: ({ inputs: pages, outputs: [partial] }) => {
+    let offset = 0;
+    return pages.map((page) => {
+      const length = SQUARES_LANES * groupsOf(page);
+      offset += length;
+      return {
+        name: "sum_squares",
+        wgsl: sumSquares(),
+        read: [page],
+        write: [{ value: partial, offset: offset - length, length }],
+        uniform: [size(page.shape), length],
+        workgroups: groupsOf(page),
+        trips: SQUARES_VECTORS,
+      };
+    });
+  },
+  stops: true,
+});
+
+const clipOp = defineOp<null, V3, V0>({
+  name: "clip",
+  infer: () => [],
+  kernels: ({ inputs: [partial, scalars, stats] }) => [{
+    name: "clip",
+    wgsl: clip(),
+    read: [partial, scalars],
+    write: [stats],
+    uniform: [size(partial.shape)],
+    workgroups: 1,
+    trips: Math.ceil(size(partial.shape) / (4 * CLIP_LANES)) + Math.log2(CLIP_LANES),
+  }],
+});
+
+/**
+ * Write norm, clip coefficient and flag of all `pages` together into {@linkcode statsLeaf}: one dispatch a page and one.
+ */
+export function gradientNorm(graph: Graph, pages: readonly Value[]): void {
+  const [partial] = graph.add(sumSquaresOp, pages, null);
+  graph.add(clipOp, [partial, scalarsLeaf(graph), statsLeaf(graph)], null);
+}
