@@ -1,0 +1,194 @@
+// Decoding one position of S sequences a run, with a cache of keys and values on the GPU.
+//
+// The position is state on the GPU, so that a program can be replayed many times in one submit. Attention enters the
+// new keys and values in the cache itself: no other node of the program reads the cache, so that the rule "a program
+// never reads a resident value after writing it" holds between nodes.
+import { advance as advanceShader, attentionDecode as shader, attentionDecodeTrips } from "../../shaders/decode.ts";
+import { size } from "../core/dims.ts";
+import { ShapeError } from "../core/errors.ts";
+import {
+  defineOp,
+  floatBits,
+  type Kernel,
+  type Range,
+  type V0,
+  type V1,
+  type Value,
+  type Values,
+} from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+import { laneGroup } from "./rows.ts";
+
+/** Sizes of {@linkcode attentionDecode}. */
+export interface AttentionDecodeSizes {
+  /** Sequences. */
+  readonly S: number;
+  /** Heads of the queries. */
+  readonly H: number;
+  /** Heads of the keys and values, a divisor of H: query head h reads head floor(h / (H / K)). */
+  readonly K: number;
+  /** Columns of a head. */
+  readonly E: number;
+  /** Positions of the cache. */
+  readonly Tmax: number;
+  /** Factor on the scores: 1 / sqrt(E) by default. */
+  readonly scale?: number;
+  /** How many positions a row sees, its own included; all without. */
+  readonly window?: number;
+}
+
+/** The cache, and where its sequences are. */
+export interface DecodeState {
+  /** Keys, a state [S, Tmax, K·E]. */
+  readonly cacheK: Value;
+  /** Values, a state [S, Tmax, K·E]. */
+  readonly cacheV: Value;
+  /** Position of every sequence, u32 [S], or of all, u32 [1]. Behind the end of the cache its last entry is replaced. */
+  readonly position: Value;
+}
+
+/** What {@linkcode attentionDecode} reads. */
+export interface AttentionDecodeInputs extends DecodeState {
+  /** Queries [S, H·E]. */
+  readonly q: Value;
+  /** Keys of the new position [S, K·E]. */
+  readonly k: Value;
+  /** Values of the new position [S, K·E]. */
+  readonly v: Value;
+}
+
+/** The sequences [first, first + count) of a cache in one binding. */
+interface CachePart {
+  readonly first: number;
+  readonly count: number;
+  readonly base: number;
+  readonly range: (cache: Value) => Range;
+}
+
+function cacheParts(cache: Value, { maxBinding, alignment }: Target): CachePart[] {
+  const [S, Tmax, columns] = cache.shape as [number, number, number];
+  const words = Tmax * columns, align = alignment / 4, most = maxBinding / 4;
+  const step = S * words <= most ? S : Math.floor((most - align) / words);
+  if (step < 1) {
+    throw new RangeError(
+      `Cannot decode ${Tmax} positions of ${columns} words: one cache exceeds a binding of ${most} words`,
+    );
+  }
+  return Array.from({ length: Math.ceil(S / step) }, (_, i) => {
+    const first = i * step, count = Math.min(step, S - first);
+    const offset = Math.floor(first * words / align) * align, end = (first + count) * words;
+    return { first, count, base: first * words - offset, range: (value) => ({ value, offset, length: end - offset }) };
+  });
+}
+
+const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number }, Values, V1>({
+  name: "attentionDecode",
+  stops: true,
+  infer: (_, { S, H, E }) => [{ shape: [S, H * E], dtype: "f32" }],
+  kernels({ inputs, outputs: [o], attrs: { S: _, scale, ...sizes } }, target) {
+    const [position, cacheK, cacheV, ...heads] = inputs as [Value, Value, Value, ...Value[]];
+    const options = {
+      ...sizes,
+      group: laneGroup(target),
+      packed: heads.length === 1,
+      position: position.shape[0] === 1 ? "one" : "each",
+    } as const;
+    return cacheParts(cacheK, target).map(({ first, count, base, range }): Kernel => ({
+      name: "attention decode",
+      wgsl: shader(options),
+      read: [...heads, position],
+      write: [range(cacheK), range(cacheV), o],
+      uniform: [first, count, base, floatBits(scale)],
+      workgroups: count * sizes.H,
+      trips: attentionDecodeTrips(options),
+    }));
+  },
+});
+
+function decode(
+  op: string,
+  rows: Readonly<Record<string, readonly [Value, number]>>,
+  { cacheK, cacheV, position }: DecodeState,
+  sizes: AttentionDecodeSizes,
+): Value {
+  const { S, H, K, E, Tmax, scale, window } = sizes;
+  if (H % K !== 0) throw new RangeError(`Cannot group ${H} query heads over ${K} key heads: K must divide H`);
+  if (window !== undefined && !(Number.isInteger(window) && window > 0)) {
+    throw new RangeError(`Cannot use ${window} as window: it must be a positive integer`);
+  }
+  for (const [name, [value, columns]] of Object.entries(rows)) {
+    if (String(value.shape) !== String([S, columns])) {
+      throw new ShapeError(op, name, "S columns", value.shape, { S, columns });
+    }
+  }
+  for (const [name, cache] of Object.entries({ cacheK, cacheV })) {
+    const columns = K * E;
+    if (cache.role !== "state") {
+      throw new TypeError(`Cannot apply ${op} as ${name} must be a state: received ${cache.role}`);
+    }
+    if (String(cache.shape) !== String([S, Tmax, columns])) {
+      throw new ShapeError(op, name, "S Tmax K·E", cache.shape, { S, Tmax, "K·E": columns });
+    }
+  }
+  if (position.dtype !== "u32" || position.shape.length !== 1 || ![1, S].includes(position.shape[0]!)) {
+    throw new ShapeError(op, "position", "S", position.shape, { S });
+  }
+  const heads = Object.values(rows).map(([value]) => value);
+  const inputs = [position, cacheK, cacheV, ...heads];
+  return position.graph.add(decodeOp, inputs, { ...sizes, scale: scale ?? 1 / Math.sqrt(E) })[0];
+}
+
+/**
+ * Enter k and v in the cache at `position` and return o[S, H·E], the attention of q over positions 0 to `position`.
+ * One dispatch. There is no gradient.
+ *
+ * @throws {ShapeError} if a value has another shape.
+ * @throws {TypeError} if a cache is not a state.
+ * @throws {RangeError} if K does not divide H, or the window is not a positive integer.
+ */
+export function attentionDecode(inputs: AttentionDecodeInputs, sizes: AttentionDecodeSizes): Value {
+  const { q, k, v, ...state } = inputs;
+  const { H, K, E } = sizes;
+  return decode("attentionDecode", { q: [q, H * E], k: [k, K * E], v: [v, K * E] }, state, sizes);
+}
+
+/**
+ * {@linkcode attentionDecode} of qkv[S, (H + 2·K)·E], whose columns are the queries, the keys and the values.
+ *
+ * @throws {ShapeError} if a value has another shape.
+ * @throws {TypeError} if a cache is not a state.
+ * @throws {RangeError} if K does not divide H, or the window is not a positive integer.
+ */
+export function attentionDecodePacked(
+  { qkv, ...state }: DecodeState & { readonly qkv: Value },
+  sizes: AttentionDecodeSizes,
+): Value {
+  const { H, K, E } = sizes;
+  return decode("attentionDecodePacked", { qkv: [qkv, (H + 2 * K) * E] }, state, sizes);
+}
+
+const advanceOp = defineOp<{ readonly by: number }, V1, V0>({
+  name: "advance",
+  infer: () => [],
+  kernels: ({ inputs: [position], attrs: { by } }) => [{
+    name: "advance",
+    wgsl: advanceShader(by),
+    read: [],
+    write: [position],
+    uniform: [size(position.shape)],
+    workgroups: Math.ceil(size(position.shape) / 64),
+    trips: 0,
+  }],
+});
+
+/**
+ * Add `by` to every entry of position u32 [S], in place: the last node of a decoding program.
+ *
+ * @throws {TypeError} if the position is not a state of u32.
+ */
+export function advance(position: Value, by = 1): void {
+  if (position.role !== "state" || position.dtype !== "u32") {
+    throw new TypeError(`Cannot advance "${position.name}": it is ${position.role} ${position.dtype}, not state u32`);
+  }
+  position.graph.add(advanceOp, [position], { by });
+}
