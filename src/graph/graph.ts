@@ -126,6 +126,7 @@ export class Graph {
   readonly places: Map<Value, Place> = new Map();
   readonly target: Target;
   readonly #seen = new Map<string, AnyNode>();
+  readonly #ops = new Map<object, number>();
   readonly #leaves = new Map<string, Value>();
   readonly #scope: string[] = [];
 
@@ -142,33 +143,41 @@ export class Graph {
   /**
    * The leaf called `name`; asking twice gives the same one.
    *
-   * @throws {TypeError} if it exists with another role, shape or dtype.
+   * @throws {TypeError} if it exists with another role, shape, dtype or place.
+   * @throws {RangeError} if it does not fit into its place, or a size is not a positive whole number.
    */
   leaf(role: Exclude<Role, "temp">, name: string, shape: Shape, { dtype = "f32", within }: LeafOptions = {}): Value {
     const known = this.#leaves.get(name);
     if (known) {
-      if (known.role === role && known.dtype === dtype && String(known.shape) === String(shape)) return known;
+      const moved = within && (known.within?.parent !== within.parent || known.within.offset !== within.offset);
+      if (!moved && known.role === role && known.dtype === dtype && String(known.shape) === String(shape)) return known;
       throw new TypeError(
-        `Cannot use "${name}" as ${role} ${dtype} [${shape}]: it is already ${known.role} ${known.dtype} [${known.shape}]`,
+        `Cannot use "${name}" as ${role} ${dtype} [${shape}]${moved ? " at another place" : ""}: ` +
+          `it is already ${known.role} ${known.dtype} [${known.shape}]`,
       );
     }
-    if (within && within.offset + size(shape) > size(within.parent.shape)) {
-      throw new RangeError(
-        `Cannot place "${name}" [${shape}] at ${within.offset} of "${within.parent.name}": it has [${within.parent.shape}]`,
-      );
-    }
+    checkShape(`"${name}"`, shape);
+    if (within) this.#checkPlace(name, shape, within);
     const value = this.#value(name, role, { shape, dtype }, role === "param", within);
     this.#leaves.set(name, value);
     return value;
   }
 
-  /** Apply an op and return its outputs; an identical node is not added twice. */
+  /**
+   * Apply an op and return its outputs; an identical node is not added twice.
+   *
+   * @throws {TypeError} if an input belongs to another graph, or `attrs` are not plain data.
+   * @throws {RangeError} if an output has a size that is not a positive whole number.
+   */
   add<A, In extends Values, Out extends Values>(op: Op<A, In, Out>, inputs: In, attrs: A): Out {
     for (const v of inputs) {
       if (v.graph !== this) throw new TypeError(`Cannot apply ${op.name} as "${v.name}" belongs to another graph`);
     }
     const types: readonly TensorType[] = op.infer(inputs, attrs);
-    const key = types.length > 0 ? `${op.name}(${inputs.map((v) => v.id)})${JSON.stringify(attrs)}` : undefined;
+    for (const { shape } of types) checkShape(`an output of ${op.name}`, shape);
+    const key = types.length > 0
+      ? `${this.#idOf(op)}(${inputs.map((v) => v.id)})${JSON.stringify(attrs, attrText)}`
+      : undefined;
     const same = key === undefined ? undefined : this.#seen.get(key);
     if (same) return same.outputs;
     const trained = !op.stops && inputs.some((v) => v.trained);
@@ -201,13 +210,34 @@ export class Graph {
   /**
    * Let `value`, the output of a node, live at `place`, so that producing it writes the resident value.
    *
-   * @throws {TypeError} if it is no temporary, or is placed already.
+   * @throws {TypeError} if it is no temporary of this graph, or is placed already.
+   * @throws {RangeError} if it does not fit.
    */
   place(value: Value, place: Place): void {
-    if (value.role !== "temp" || this.places.has(value)) {
+    this.#checkPlace(value.name, value.shape, place);
+    if (value.graph !== this || value.role !== "temp" || this.places.has(value)) {
       throw new TypeError(`Cannot place "${value.name}" in "${place.parent.name}": it lives elsewhere already`);
     }
     this.places.set(value, place);
+  }
+
+  #checkPlace(name: string, shape: Shape, { parent, offset }: Place): void {
+    const inside = Number.isInteger(offset) && offset >= 0 && offset + size(shape) <= size(parent.shape);
+    if (!inside) {
+      throw new RangeError(
+        `Cannot place "${name}" [${shape}] at ${offset} of "${parent.name}": it has [${parent.shape}]`,
+      );
+    }
+    if (parent.graph !== this || parent.role === "temp") {
+      throw new TypeError(`Cannot place "${name}" in "${parent.name}": it is no leaf of this graph`);
+    }
+  }
+
+  /** Ops are told apart by identity: two may have one name. */
+  #idOf(op: object): number {
+    const id = this.#ops.get(op) ?? this.#ops.size;
+    this.#ops.set(op, id);
+    return id;
   }
 
   #value(name: string, role: Role, { shape, dtype }: TensorType, trained: boolean, within?: Place): Value {
@@ -224,4 +254,20 @@ export class Graph {
     this.values.push(value);
     return value;
   }
+}
+
+function checkShape(what: string, shape: Shape): void {
+  if (shape.every((n) => Number.isSafeInteger(n) && n > 0)) return;
+  throw new RangeError(`Cannot make ${what} [${shape}]: sizes must be positive whole numbers`);
+}
+
+/** JSON turns NaN into null and a Map into {}, which would merge nodes that differ. */
+function attrText(_: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) return `${value} (number)`;
+  if (typeof value === "function" || value instanceof Map || value instanceof Set) {
+    throw new TypeError(
+      "Cannot use functions, maps or sets as attributes of an op: nodes are told apart by their JSON",
+    );
+  }
+  return value;
 }
