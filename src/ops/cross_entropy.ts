@@ -14,7 +14,7 @@ import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Kernel, type V1, type Value, type Values } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { type Part, parts, rowRange } from "./parts.ts";
-import type { Word } from "./scale_by.ts";
+import type { Word } from "./word.ts";
 
 /** What a cross-entropy counts. */
 export interface CrossEntropyOptions {

@@ -18,7 +18,8 @@ import {
 } from "./cross_entropy.ts";
 import { isFilledWith } from "./elementwise.ts";
 import { type MatrixRef, productKernels } from "./product.ts";
-import { scaleBy, type Word } from "./scale_by.ts";
+import { scaleBy } from "./scale_by.ts";
+import type { Word } from "./word.ts";
 
 /** What {@linkcode linearCrossEntropy} works on. */
 export interface LinearCrossEntropyInputs {
@@ -161,7 +162,7 @@ function gradientsOf([hidden, weight]: Values, outputs: Values, at: number): {
   };
 }
 
-const times = (gradient: Value, dy: Value) => isFilledWith(dy, 1) ? gradient : scaleBy(gradient, { value: dy });
+const times = (gradient: Value, dy: Value) => isFilledWith(dy, 1) ? gradient : scaleBy(gradient, dy);
 
 // outputs: loss[1], factor[1], rows[N], scratch[C, stride] (, dh[N, D]) (, dW[V, D])
 const linearCrossEntropyOp = defineOp<LossAttrs, Values, Values>({
