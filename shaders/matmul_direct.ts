@@ -33,13 +33,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
     at(tb, "p.b", "k", "n")
   }]; }
   }
-  sum *= p.alpha;
-#if ${low !== undefined}
+  #if ${low !== undefined}
   for (var k = 0u; k < p.R; k++) {
-    sum += p.low_alpha * low_a_in[start(p.low_a, batch) + m * p.low_a.stride + k] *
+    sum += p.low_ratio * low_a_in[start(p.low_a, batch) + m * p.low_a.stride + k] *
       low_b_in[start(p.low_b, batch) + ${at(low?.tb ?? false, "p.low_b", "k", "n")}];
   }
 #endif
-  finish(sum, batch, m, n);
+  finish(sum, home(batch), m, n);
 }`;
 }

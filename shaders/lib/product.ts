@@ -25,7 +25,10 @@ export interface ProductFeatures {
 /** Words of the uniform: three vectors, six matrices, one vector. */
 export const PRODUCT_UNIFORM_WORDS = 64;
 
-/** Structures, bindings, and the functions that find a matrix of a batch and put one row of c in place. */
+/**
+ * Structures, bindings, and the functions that find a matrix of a batch and put a result in place.
+ * Sums are in units of alpha: the low product counts `low_ratio` = low alpha / alpha.
+ */
 export function productPrelude({ vectors, bias, add, accumulate, low }: ProductFeatures): string {
   const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
   const reads = [
@@ -43,7 +46,7 @@ struct P {
   inner: u32, repeat: u32, causal: u32, bias: u32,
   m_base: u32, n_base: u32, k_base: u32, part: u32,
   a: Matrix, b: Matrix, c: Matrix, add: Matrix, low_a: Matrix, low_b: Matrix,
-  R: u32, low_alpha: f32, batches: u32, unused: u32,
+  R: u32, low_ratio: f32, unused: vec2u,
 }
 ${declarations}
 @group(0) @binding(${reads.length}) var<storage, read_write> c_out: ${type(vectors.c)};
@@ -52,25 +55,42 @@ ${declarations}
 fn start(x: Matrix, batch: u32) -> u32 {
   return x.offset + batch / p.inner * x.outer + batch % p.inner / x.group * x.inner;
 }
-fn cell(x: Matrix, batch: u32, m: u32, n: u32) -> u32 { return start(x, batch) + m * x.stride + n; }
-${epilogue({ bias, add, accumulate })}`;
+${epilogue({ vectors, bias, add, accumulate })}`;
 }
 
-// i, b, j: words of c, bias, add.
-function epilogue({ bias, add, accumulate }: Pick<ProductFeatures, "bias" | "add" | "accumulate">): string {
+// `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns.
+function epilogue({ vectors, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low">): string {
+  const type = vectors.c ? "vec4f" : "f32";
+  const step = vectors.c ? " / 4u" : "";
   return wgsl`
-fn finish(value: f32, batch: u32, m: u32, n: u32) {
-  let i = cell(p.c, batch, m, n);
-  var y = value;
+struct Home { c: u32, add: u32 }
+fn home(batch: u32) -> Home { return Home(start(p.c, batch), start(p.add, batch)); }
+fn ${vectors.c ? "finish4" : "finish"}(value: ${type}, at: Home, m: u32, n: u32) {
+  if (m >= p.M || n >= p.N) { return; }
+  let i = (at.c + m * p.c.stride + n)${step};
+  var y = p.alpha * value;
 #if ${bias}
-  y += bias_in[p.bias + n];
+  y += bias_in[(p.bias + n)${step}];
 #endif
 #if ${add}
-  y += add_in[cell(p.add, batch, m, n)];
+  y += add_in[(at.add + m * p.add.stride + n)${step}];
 #endif
 #if ${accumulate}
   y += c_out[i];
 #endif
   c_out[i] = y;
-}`;
+}
+#if ${!vectors.c}
+fn finish4(value: vec4f, at: Home, m: u32, n: u32) {
+  finish(value.x, at, m, n);
+  finish(value.y, at, m, n + 1u);
+  finish(value.z, at, m, n + 2u);
+  finish(value.w, at, m, n + 3u);
+}
+#endif`;
+}
+
+/** Text for each of `count` numbers. */
+export function unroll(count: number, text: (i: number) => string): string {
+  return Array.from({ length: count }, (_, i) => text(i)).join("\n");
 }

@@ -1,37 +1,93 @@
 // One product as one dispatch: the uniform, the bindings, and the kernel of the target's class.
 import { PRODUCT_UNIFORM_WORDS, type ProductFeatures } from "../../shaders/lib/product.ts";
 import { DIRECT_LANES, matmulDirect } from "../../shaders/matmul_direct.ts";
+import { matmulSoftware } from "../../shaders/matmul_software.ts";
 import { floatBits, type Kernel } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { MatrixRef } from "./product.ts";
 import { bind, type Bound, type Piece } from "./product_cut.ts";
+import { softwareTile } from "./product_tiles.ts";
 
 const CAUSAL = { none: 0, skip: 1, limit: 2, start: 3 } as const;
 
 /** The dispatch of a piece. */
 export function pieceKernel(piece: Piece, target: Target): Kernel {
-  const { M, N, K, ta = false, tb = false, low, repeat = 1, name } = piece;
-  const { outer, inner } = piece.batch ?? { outer: 1, inner: 1 };
   const bound = bindAll(piece, target);
-  const features: ProductFeatures = {
-    ta,
-    tb,
-    vectors: { a: false, b: false, c: false },
-    bias: piece.bias !== undefined,
-    add: piece.add !== undefined,
-    accumulate: piece.accumulate ?? false,
-    ...(low ? { low: { tb: low.tb ?? tb, vectors: { a: false, b: false } } } : {}),
-  };
   const { a, b, bias, add, lowA, lowB, c } = bound;
   return {
-    name,
-    wgsl: matmulDirect(features),
+    name: piece.name,
     read: [a, b, bias, add, lowA, lowB].filter((x) => x !== undefined).map(({ binding }) => binding),
     write: [c.binding],
     uniform: uniformOf(piece, bound),
-    workgroups: [Math.ceil(N / DIRECT_LANES), M, outer * inner],
+    ...(target.kind === "software" && target.subgroup > 0
+      ? softwareKernel(piece, bound, target)
+      : directKernel(piece, bound)),
+  };
+}
+
+/** Text and grid of a kernel. */
+type Body = Pick<Kernel, "wgsl" | "workgroups" | "trips">;
+
+function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target): Body {
+  const { M, N, K, low, repeat = 1 } = piece;
+  const tile = softwareTile(M, N, subgroup);
+  const { rows, lanes, width, groups } = tile;
+  const features = featuresOf(piece, bound, width === 4);
+  const R = low?.R ?? 0;
+  return {
+    wgsl: matmulSoftware({ ...features, tile, tail: K % 4 !== 0, lowTail: R % 4 !== 0 }),
+    workgroups: [Math.ceil(N / (lanes * width * groups)), Math.ceil(M / rows), batches(piece)],
+    trips: repeat * Math.ceil(K / 4) + Math.ceil(R / 4),
+  };
+}
+
+function directKernel(piece: Piece, bound: BoundProduct): Body {
+  const { M, N, K, low, repeat = 1 } = piece;
+  return {
+    wgsl: matmulDirect(featuresOf(piece, bound, false)),
+    workgroups: [Math.ceil(N / DIRECT_LANES), M, batches(piece)],
     trips: repeat * K + (low?.R ?? 0),
   };
+}
+
+function batches({ batch: { outer, inner } = { outer: 1, inner: 1 } }: Piece): number {
+  return outer * inner;
+}
+
+/** What the text depends on; `wide`: the kernel reads four neighbouring columns of b and c at once. */
+function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): ProductFeatures {
+  const { N, K, ta = false, tb = false, bias, add, low, accumulate = false } = piece;
+  const { a, b, c } = bound;
+  const lowTb = low?.tb ?? tb;
+  return {
+    ta,
+    tb,
+    vectors: {
+      a: vector(piece.a, a) && (ta || K % 4 === 0),
+      b: vector(piece.b, b) && (tb ? K % 4 === 0 : wide),
+      c: wide && N % 4 === 0 && vector(piece.c, c) && (!piece.add || vector(piece.add, bound.add)) &&
+        (bound.bias?.offset ?? 0) % 4 === 0,
+    },
+    bias: bias !== undefined,
+    add: add !== undefined,
+    accumulate,
+    ...(low
+      ? {
+        low: {
+          tb: lowTb,
+          vectors: {
+            a: vector(low.a, bound.lowA) && low.R % 4 === 0,
+            b: vector(low.b, bound.lowB) && (lowTb ? low.R % 4 === 0 : wide),
+          },
+        },
+      }
+      : {}),
+  };
+}
+
+/** Whether every row of every matrix starts at a multiple of four words. */
+function vector({ stride, outer = 0, inner = 0, repeat = 0 }: MatrixRef, bound: Bound | undefined): boolean {
+  return [stride, outer, inner, repeat, bound?.offset ?? 0].every((words) => words % 4 === 0);
 }
 
 interface BoundProduct {
@@ -61,14 +117,13 @@ function bindAll(piece: Piece, target: Target): BoundProduct {
 
 function uniformOf(piece: Piece, bound: BoundProduct): number[] {
   const { M, N, K, alpha = 1, causal = "none", repeat = 1, mBase, nBase, kBase, low } = piece;
-  const { outer, inner } = piece.batch ?? { outer: 1, inner: 1 };
   const matrix = (ref: MatrixRef | undefined, b: Bound | undefined) =>
     ref && b
       ? [b.offset, ref.stride, ref.outer ?? 0, ref.inner ?? 0, ref.group ?? 1, ref.repeat ?? 0, 0, 0]
       : [0, 0, 0, 0, 1, 0, 0, 0];
   const words = [
     ...[M, N, K, floatBits(alpha)],
-    ...[inner, repeat, CAUSAL[causal], bound.bias?.offset ?? 0],
+    ...[piece.batch?.inner ?? 1, repeat, CAUSAL[causal], bound.bias?.offset ?? 0],
     ...[mBase, nBase, kBase, K],
     ...matrix(piece.a, bound.a),
     ...matrix(piece.b, bound.b),
@@ -76,7 +131,7 @@ function uniformOf(piece: Piece, bound: BoundProduct): number[] {
     ...matrix(piece.add, bound.add),
     ...matrix(low?.a, bound.lowA),
     ...matrix(low?.b, bound.lowB),
-    ...[low?.R ?? 0, floatBits(low?.alpha ?? 0), outer * inner, 0],
+    ...[low?.R ?? 0, floatBits((low?.alpha ?? 0) / alpha), 0, 0],
   ];
   if (words.length !== PRODUCT_UNIFORM_WORDS) throw new RangeError(`Cannot use ${words.length} words as a uniform`);
   return words;

@@ -1,0 +1,178 @@
+// c = alpha · a·b (+ low) (+ bias) (+ add) for a software driver with subgroups (llvmpipe).
+//
+// A storage load costs as much as dozens of multiply-adds there, and shuffles cost nothing: one workgroup is one
+// subgroup, every word of a is loaded by one lane and shared by subgroupShuffle with a constant lane. A lane owns
+// `groups` groups of `width` columns of all `rows` rows of a tile; a step takes four summands. All loads of a step
+// stand before its arithmetic (else they spill). Workgroup [x, y, z] = [column tile, row tile, batch].
+import { type ProductFeatures, productPrelude, unroll } from "./lib/product.ts";
+import { wgsl } from "./wgsl.ts";
+
+/** The part of c that one subgroup computes: `rows` × (`lanes` · `width` · `groups`) columns. */
+export interface SoftwareTile {
+  /** Lanes of a subgroup. */
+  readonly lanes: number;
+  /** Rows, a multiple of four. */
+  readonly rows: number;
+  /** Neighbouring columns of a lane: four, or one for narrow c. */
+  readonly width: 1 | 4;
+  readonly groups: number;
+}
+
+/** Options of {@linkcode matmulSoftware}. */
+export interface SoftwareOptions extends ProductFeatures {
+  readonly tile: SoftwareTile;
+  /** K is no multiple of four. */
+  readonly tail: boolean;
+  /** R is no multiple of four. */
+  readonly lowTail: boolean;
+}
+
+/** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
+export function matmulSoftware(options: SoftwareOptions): string {
+  const { tile, ta, tb, low, tail, lowTail, vectors } = options;
+  const { lanes, rows, width, groups } = tile;
+  const column = (g: number) => `n0 + ${width}u * lane + ${g * lanes * width}u`;
+  return wgsl`
+${productPrelude(options)}
+${loader("a", vectors.a)}
+${loader("b", vectors.b)}
+#if ${low !== undefined}
+${loader("low_a", low?.vectors.a ?? false)}
+${loader("low_b", low?.vectors.b ?? false)}
+#endif
+
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let m0 = id.y * ${rows}u;
+  let n0 = id.x * ${lanes * width * groups}u;
+  let batch = id.z;
+  let tile_end = m0 + p.m_base + ${rows}u;
+  if (p.causal == 1u && n0 + p.n_base >= tile_end) { return; }
+${unroll(groups, (g) => `  let column${g} = ${column(g)};`)}
+  var c: array<${width === 4 ? "vec4f" : "f32"}, ${rows * groups}>;
+#if ${low !== undefined}
+  {
+    let a_start = start(p.low_a, batch);
+    let b_start = start(p.low_b, batch);
+    let end = p.R;
+${places("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false })}
+    for (var k = 0u; k < end; k += 4u) {
+${step("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false, tail: lowTail, factor: " * p.low_ratio" })}
+    }
+  }
+#endif
+  var a_start = start(p.a, batch);
+  var b_start = start(p.b, batch);
+  let first = select(0u, max(m0 + p.m_base, p.k_base) - p.k_base, p.causal == 3u);
+  let end = select(p.K, min(p.K, max(tile_end, p.k_base) - p.k_base), p.causal == 2u);
+  let steps = select(0u, (end - first + 3u) / 4u, end > first) * p.repeat;
+  var k = first;
+${places("a", "b", { ...tile, ta, tb })}
+  for (var i = 0u; i < steps; i++) {
+${step("a", "b", { ...tile, ta, tb, tail, factor: "" })}
+    k += 4u;
+    if (k >= end) {
+      k = first;
+      a_start += p.a.repeat;
+      b_start += p.b.repeat;
+    }
+  }
+  let at = home(batch);
+${
+    unroll(rows * groups, (i) => {
+      const g = i % groups;
+      return `  ${width === 4 ? "finish4" : "finish"}(c[${i}], at, m0 + ${(i - g) / groups}u, column${g});`;
+    })
+  }
+}`;
+}
+
+/** `load_x(i)`: the four words from i, which is a multiple of four where x is bound as vectors. */
+function loader(name: string, vector: boolean): string {
+  return wgsl`
+#if ${vector}
+fn load_${name}(i: u32) -> vec4f { return ${name}_in[i / 4u]; }
+#else
+fn load_${name}(i: u32) -> vec4f { return vec4f(${name}_in[i], ${name}_in[i + 1u], ${name}_in[i + 2u], ${name}_in[i + 3u]); }
+#endif
+fn load_${name}_column(i: u32, stride: u32) -> vec4f {
+  return vec4f(${[0, 1, 2, 3].map((z) => `word_${name}(i + ${z}u * stride)`).join(", ")});
+}
+#if ${vector}
+fn word_${name}(i: u32) -> f32 { return ${name}_in[i / 4u][i % 4u]; }
+#else
+fn word_${name}(i: u32) -> f32 { return ${name}_in[i]; }
+#endif`;
+}
+
+interface Stored extends SoftwareTile {
+  readonly ta: boolean;
+  readonly tb: boolean;
+}
+
+/** Vectors of a that a lane loads in one step. A stored transpose has rows / 4 vectors for each of four summands. */
+function loadsOfA({ ta, rows, lanes }: Stored): number {
+  return ta ? Math.ceil(rows / lanes) : Math.ceil(rows / lanes);
+}
+
+/** Words of a and b that do not depend on k: where the lane's vectors start. */
+function places(a: string, b: string, stored: Stored): string {
+  const { ta, tb, rows, lanes, groups } = stored;
+  const quads = rows / 4;
+  const ofA = (u: number) =>
+    ta
+      ? `let az${u} = (lane + ${u * lanes}u) / ${quads}u;
+let a${u}_at = az${u} * p.${a}.stride + m0 + 4u * ((lane + ${u * lanes}u) % ${quads}u);`
+      : `let a${u}_at = (m0 + lane + ${u * lanes}u) * p.${a}.stride;`;
+  return `${unroll(loadsOfA(stored), ofA)}
+${unroll(groups, (g) => `let b${g}_at = ${tb ? `column${g} * p.${b}.stride` : `column${g}`};`)}`;
+}
+
+interface Step extends Stored {
+  /** Summands at `end` and beyond count zero. */
+  readonly tail: boolean;
+  /** Factor on a. */
+  readonly factor: string;
+}
+
+/** One step of four summands from k: loads, then arithmetic. */
+function step(a: string, b: string, options: Step): string {
+  const { ta, tb, rows, lanes, width, groups, tail, factor } = options;
+  const inside = "vec4u(k, k + 1u, k + 2u, k + 3u) < vec4u(end)";
+  const loadA = (u: number) => {
+    const value = `load_${a}(a_start + a${u}_at + k${ta ? ` * p.${a}.stride` : ""})${factor}`;
+    return `let a${u} = ${tail ? `select(vec4f(), ${value}, ${ta ? `k + az${u} < end` : inside})` : value};`;
+  };
+  const columnOfB = (g: number, j: number) => {
+    const value = `load_${b}(b_start + b${g}_at + k + ${j}u * p.${b}.stride)`;
+    return tail ? `select(vec4f(), ${value}, ${inside})` : value;
+  };
+  const rowOfB = (g: number, z: number) => {
+    const value = `load_${b}(b_start + b${g}_at + (k + ${z}u) * p.${b}.stride)`;
+    return tail ? `select(vec4f(), ${value}, k + ${z}u < end)` : value;
+  };
+  const four = (text: (i: number) => string) => [0, 1, 2, 3].map(text).join(", ");
+  const loadB = (g: number) => {
+    if (width === 4) {
+      return tb
+        ? `let b${g} = transpose(mat4x4f(${four((j) => columnOfB(g, j))}));`
+        : `let b${g} = mat4x4f(${four((z) => rowOfB(g, z))});`;
+    }
+    if (tb) return `let b${g} = ${columnOfB(g, 0)};`;
+    const value = `load_${b}_column(b_start + b${g}_at + k * p.${b}.stride, p.${b}.stride)`;
+    return `let b${g} = ${tail ? `select(vec4f(), ${value}, ${inside})` : value};`;
+  };
+  const multiply = (i: number, row: string) =>
+    unroll(groups, (g) => `c[${i * groups + g}] += ${width === 4 ? `b${g} * ${row}` : `dot(${row}, b${g})`};`);
+  const rowsOfA = ta
+    ? unroll(rows / 4, (quad) => {
+      const item = (z: number) => z * rows / 4 + quad;
+      const shared = (z: number) => `subgroupShuffle(a${Math.floor(item(z) / lanes)}, ${item(z) % lanes}u)`;
+      return `{ let quad = transpose(mat4x4f(${four(shared)}));
+${unroll(4, (j) => multiply(4 * quad + j, `quad[${j}]`))} }`;
+    })
+    : unroll(rows, (i) =>
+      `{ let row = subgroupShuffle(a${Math.floor(i / lanes)}, ${i % lanes}u);
+${multiply(i, "row")} }`);
+  return `${unroll(loadsOfA(options), loadA)}\n${unroll(groups, loadB)}\n${rowsOfA}`;
+}
