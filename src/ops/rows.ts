@@ -27,17 +27,19 @@ export interface RowCall {
   readonly shared?: readonly Value[];
   /** Results with N rows. */
   readonly outputs: readonly Value[];
+  /** Words of the uniform behind the number of rows. */
+  readonly words?: readonly number[];
 }
 
 /** The dispatches of a row shader, cut where an operand exceeds one binding. */
 export function rowKernels(call: RowCall, target: Target): Kernel[] {
-  const { name, N, D, shader: { wgsl, trips }, rows, shared = [], outputs } = call;
+  const { name, N, D, shader: { wgsl, trips }, rows, shared = [], outputs, words = [] } = call;
   return parts(N, D, target).map((part) => ({
     name,
     wgsl,
     read: [...rows.map((v) => rowRange(v, N, part)), ...shared],
     write: outputs.map((v) => rowRange(v, N, part)),
-    uniform: [part.hi - part.lo],
+    uniform: [part.hi - part.lo, ...words],
     workgroups: part.hi - part.lo,
     trips,
   }));
