@@ -2,9 +2,9 @@
 //
 //   o[s, h] = Σ_t softmax_t(scale · q[s, h] · cacheK[s, t]) · cacheV[s, t]        t = 0 … position[s], by query head h
 //
-// One group of lanes per sequence and query head. Lanes stride over the positions; each keeps its own maximum, sum and
-// output, which are joined at the end (arXiv:1805.02867). The new key and value are taken from their own buffers, so
-// that no group reads what another one writes in this dispatch: one group of those that share a key head writes it.
+// One group of lanes per sequence and query head: teams of lanes take positions in turn, and share the columns if they
+// are a subgroup. Each team keeps its own maximum, sum and output, joined at the end (arXiv:1805.02867). The new key
+// and value are taken from their own buffers, so that no group reads what another one writes in this dispatch.
 import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";
@@ -30,9 +30,22 @@ export interface AttentionDecodeOptions {
   readonly position: "each" | "one";
 }
 
+/** Positions that a team sees in one iteration, where its lanes share the columns and each holds few. */
+const TOGETHER = 4;
+
+/** How lanes are laid over positions and columns. */
+function layout({ group: { lanes, shuffle }, E }: AttentionDecodeOptions) {
+  const width = widthOf(E);
+  const pieces = E / width; // vectors of a head
+  let team = 1; // lanes that share the columns of a position
+  while (shuffle && team < lanes && pieces % (2 * team) === 0) team *= 2;
+  return { width, pieces, team, teams: lanes / team, together: team > 1 ? TOGETHER : 1 };
+}
+
 /** Loop iterations of a lane. */
-export function attentionDecodeTrips({ Tmax, E, group: { lanes } }: AttentionDecodeOptions): number {
-  return Math.ceil(Tmax / lanes) + Math.ceil(E / lanes);
+export function attentionDecodeTrips(options: AttentionDecodeOptions): number {
+  const { teams, together } = layout(options);
+  return Math.ceil(options.Tmax / (teams * together)) + options.E;
 }
 
 /**
@@ -40,30 +53,42 @@ export function attentionDecodeTrips({ Tmax, E, group: { lanes } }: AttentionDec
  * each), o[S, H·E]; uniform p: first sequence, sequences, first word of the caches, scale.
  */
 export function attentionDecode(options: AttentionDecodeOptions): string {
-  const { group, H, K, E, Tmax, window, packed, position } = options;
-  const width = widthOf(E);
+  const { group, H, K, Tmax, window, packed, position } = options;
+  const { width, pieces, team, teams, together } = layout(options);
   const type = vectorType(width);
-  const pieces = E / width;
   const [q, k, v] = packed ? ["qkv", "qkv", "qkv"] : ["q", "k", "v"];
-  const each = (text: (i: number) => string) => Array.from({ length: pieces }, (_, i) => text(i)).join("\n");
-  // Loads first: the software driver spills arithmetic that stands between loads.
-  const see = (keys: string, values: string) => `
-${each((i) => `    let k${i} = ${keys} + ${i}u];`)}
-${each((i) => `    let v${i} = ${values} + ${i}u];`)}
-    var score = 0.0;
-${each((i) => `    score += inner(q${i}, k${i});`)}
-    let next = max(highest, score);
+  const lines = (count: number, text: (i: number) => string) =>
+    Array.from({ length: count }, (_, i) => text(i)).join("\n");
+  const own = (text: (i: number) => string) => lines(pieces / team, text); // the vectors of this lane
+  const at = (start: string, i: number) => `${start} + column + ${i * team}u`;
+
+  /** Take in positions 0 … count − 1: loads first, because the software driver spills arithmetic between loads. */
+  const see = (count: number, { keys, values, valid }: Record<"keys" | "values" | "valid", (t: number) => string>) => `
+${lines(count, (t) => own((i) => `    let k${t}_${i} = ${keys(t)} + ${i * team}u];`))}
+${lines(count, (t) => own((i) => `    let v${t}_${i} = ${values(t)} + ${i * team}u];`))}
+${lines(count, (t) => `    var dot${t} = 0.0;\n${own((i) => `    dot${t} += inner(q${i}, k${t}_${i});`)}`)}
+${lines(count, (t) => `    let score${t} = select(-1e30, team_sum(dot${t}), ${valid(t)});`)}
+    var next = highest;
+${lines(count, (t) => `    next = max(next, score${t});`)}
     let keep = exp(highest - next);
-    let weight = exp(score - next);
     highest = next;
-    total = total * keep + weight;
-${each((i) => `    o${i} = o${i} * keep + v${i} * weight;`)}`;
+    total *= keep;
+${own((i) => `    o${i} *= keep;`)}
+${
+    lines(count, (t) =>
+      `    let weight${t} = exp(score${t} - next);\n    total += weight${t};\n${
+        own((i) =>
+          `    o${i} += v${t}_${i} * weight${t};`
+        )
+      }`)
+  }`;
   return wgsl`
 struct P { first: u32, count: u32, base: u32, scale: f32 }
 const H = ${H}u;
 const K = ${K}u;
-const LANES = ${group.lanes}u;
 const PIECES = ${pieces}u; // vectors of a head
+const TEAM = ${team}u; // lanes that share the columns of a position
+const TEAMS = ${teams}u;
 const Q_PITCH = ${(packed ? H + 2 * K : H) * pieces}u;
 const K_PITCH = ${(packed ? H + 2 * K : K) * pieces}u;
 const K_COLUMN = ${packed ? H * pieces : 0}u;
@@ -78,19 +103,17 @@ ${
 ${flatWorkgroup()}
 ${reduction(group, { name: "group_max", type: "f32", combine: "max" })}
 ${reduction(group, { name: "group_sum", type: "f32", combine: "sum" })}
-#if ${width !== 1}
-${reduction(group, { name: "group_sum2", type: "vec2f", combine: "sum" })}
-fn inner(a: ${type}, b: ${type}) -> f32 { return dot(a, b); }
-#else
+${joinTeams(options)}
+#if ${width === 1}
 fn inner(a: f32, b: f32) -> f32 { return a * b; }
-#endif
-#if ${width === 4}
-fn join(x: vec4f, lane: u32) -> vec4f { return vec4f(group_sum2(x.xy, lane), group_sum2(x.zw, lane)); }
-#elif ${width === 2}
-fn join(x: vec2f, lane: u32) -> vec2f { return group_sum2(x, lane); }
 #else
-fn join(x: f32, lane: u32) -> f32 { return group_sum(x, lane); }
+fn inner(a: ${type}, b: ${type}) -> f32 { return dot(a, b); }
 #endif
+fn team_sum(value: f32) -> f32 {
+  var sum = value;
+${lines(Math.log2(team), (i) => `  sum += subgroupShuffleXor(sum, ${2 ** i}u);`)}
+  return sum;
+}
 fn cache_at(s: u32, t: u32, head: u32) -> u32 {
   return p.base / ${width}u + ((s * (LAST + 1u) + t) * K + head) * PIECES;
 }
@@ -102,6 +125,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let s = item / H;
   let h = item % H;
   let shared_head = h / (H / K);
+  let column = lane % TEAM;
+  let team = lane / TEAM;
   let n = p.first + s;
   let now = min(position[${position === "each" ? "n" : "0"}], LAST);
   let query = n * Q_PITCH + h * PIECES;
@@ -109,13 +134,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let value = n * K_PITCH + V_COLUMN + shared_head * PIECES;
   if (h % (H / K) == 0u) {
     let slot = cache_at(s, now, shared_head);
-    for (var i = lane; i < PIECES; i += LANES) {
+    for (var i = lane; i < PIECES; i += ${group.lanes}u) {
       cache_k[slot + i] = ${k}[key + i];
       cache_v[slot + i] = ${v}[value + i];
     }
   }
-${each((i) => `  let q${i} = ${q}[query + ${i}u] * p.scale;`)}
-${each((i) => `  var o${i} = ${type}();`)}
+${own((i) => `  let q${i} = ${q}[${at("query", i)}] * p.scale;`)}
+${own((i) => `  var o${i} = ${type}();`)}
   var highest = -1e30;
   var total = 0.0;
 #if ${window !== undefined}
@@ -123,19 +148,53 @@ ${each((i) => `  var o${i} = ${type}();`)}
 #else
   let from_t = 0u;
 #endif
-  for (var t = from_t + lane; t < now; t += LANES) {
-    let at = cache_at(s, t, shared_head);
-${see("cache_k[at", "cache_v[at")}
+  for (var start = from_t + team; start < now + team; start += ${together}u * TEAMS) {
+${lines(together, (t) => `    let at${t} = cache_at(s, min(start + ${t}u * TEAMS, now - 1u), shared_head) + column;`)}
+${
+    see(together, {
+      keys: (t) => `cache_k[at${t}`,
+      values: (t) => `cache_v[at${t}`,
+      valid: (t) => `start + ${t}u * TEAMS < now`,
+    })
   }
-  if (lane == 0u) {
-${see(`${k}[key`, `${v}[value`)}
+  }
+  {
+${see(1, { keys: () => `${k}[key + column`, values: () => `${v}[value + column`, valid: () => "team == 0u" })}
   }
   let top = group_max(highest, lane);
   let share = exp(highest - top);
-  let all = group_sum(total * share, lane);
-${each((i) => `  o${i} = join(o${i} * share, lane) / all;`)}
-${each((i) => `  if (lane == ${i % group.lanes}u) { o[(n * H + h) * PIECES + ${i}u] = o${i}; }`)}
+  let all = group_sum(total * share, lane) / f32(TEAM);
+${own((i) => `  o${i} = join_teams(o${i} * share, lane) / all;`)}
+${own((i) => `  if (team == ${i % teams}u) { o[${at("(n * H + h) * PIECES", i)}] = o${i}; }`)}
 }`;
+}
+
+/** `join_teams(value, lane)`: the sum over the lanes that hold the same column. */
+function joinTeams(options: AttentionDecodeOptions): string {
+  const { group } = options;
+  const { width, team, teams } = layout(options);
+  const type = vectorType(width);
+  const shuffles = Array.from(
+    { length: Math.log2(teams) },
+    (_, i) => `  sum += subgroupShuffleXor(sum, ${team * 2 ** i}u);`,
+  );
+  return wgsl`
+#if ${group.shuffle}
+fn join_teams(value: ${type}, lane: u32) -> ${type} {
+  var sum = value;
+${shuffles.join("\n")}
+  return sum;
+}
+#elif ${width === 1}
+fn join_teams(value: f32, lane: u32) -> f32 { return group_sum(value, lane); }
+#else
+${reduction(group, { name: "pair_sum", type: "vec2f", combine: "sum" })}
+#if ${width === 2}
+fn join_teams(value: vec2f, lane: u32) -> vec2f { return pair_sum(value, lane); }
+#else
+fn join_teams(value: vec4f, lane: u32) -> vec4f { return vec4f(pair_sum(value.xy, lane), pair_sum(value.zw, lane)); }
+#endif
+#endif`;
 }
 
 /** position[S] + by, in place. */
