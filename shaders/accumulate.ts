@@ -2,33 +2,28 @@
 //
 //   total = g in the first micro-batch, total + g in the others
 //
-// The first one assigns, so that nothing has to be cleared. One invocation per vector of four.
-import { flatWorkgroup } from "./lib/index.ts";
+// The first one assigns, so that nothing has to be cleared.
 import { scalarWords } from "./lib/scalars.ts";
+import { type Sweep, sweepLoop, sweepMain } from "./lib/sweep.ts";
 import { wgsl } from "./wgsl.ts";
 
-/** Invocations of a workgroup. */
-export const ACCUMULATE_LANES = 64;
-
 /** g[n], scalars[16] u32 → total[n], in place; uniform p: words. */
-export function accumulate(): string {
+export function accumulate(sweep: Sweep): string {
   return wgsl`
 struct P { count: u32 }
 @group(0) @binding(0) var<storage, read> g: array<vec4f>;
 @group(0) @binding(1) var<storage, read> scalars: array<u32>;
 @group(0) @binding(2) var<storage, read_write> total: array<vec4f>;
 @group(0) @binding(3) var<uniform> p: P;
-${flatWorkgroup()}
 ${scalarWords()}
-
-@compute @workgroup_size(${ACCUMULATE_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${ACCUMULATE_LANES}u + lane;
-  if (4u * i >= p.count) { return; }
-  if (scalars[SCALAR_FIRST] != 0u) {
-    total[i] = g[i];
-  } else {
-    total[i] += g[i];
+${sweepMain(sweep)}
+  let assign = scalars[SCALAR_FIRST] != 0u;
+  for (${sweepLoop(sweep)}) {
+    if (assign) {
+      total[i] = g[i];
+    } else {
+      total[i] += g[i];
+    }
   }
 }`;
 }

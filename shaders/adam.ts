@@ -4,6 +4,7 @@
 //   m += (1 - β₁)·(g - m)    v = β₂·v + (1 - β₂)·g²    x -= lr / c₁ · m / (sqrt(v) / sqrt(c₂) + ε),  cᵢ = 1 - βᵢᵗ
 //
 // x·(1 - lr·λ) would round 1 - lr·λ first and so err by up to 6 % of the decay at lr·λ = 5e-7.
+import type { Sweep } from "./lib/sweep.ts";
 import { optimizer } from "./optimizer.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -17,7 +18,7 @@ export interface AdamShaderOptions {
 }
 
 /** g[n], stats[4], scalars[16] u32 → x[n], exp_avg[n], exp_avg_sq[n] */
-export function adam({ beta1, beta2, eps, decoupled }: AdamShaderOptions): string {
+export function adam({ beta1, beta2, eps, decoupled }: AdamShaderOptions, sweep: Sweep): string {
   return optimizer({
     states: ["exp_avg", "exp_avg_sq"],
     constants: wgsl`
@@ -27,12 +28,12 @@ const REST2: f32 = ${1 - beta2};
 const EPS: f32 = ${eps};`,
     rule: wgsl`
 #if ${decoupled}
-  x -= lr * weight_decay * x;
+    x -= lr * weight_decay * x;
 #else
-  g += weight_decay * x;
+    g += weight_decay * x;
 #endif
-  exp_avg += REST1 * (g - exp_avg);
-  exp_avg_sq = BETA2 * exp_avg_sq + REST2 * g * g;
-  x -= lr / c1 * (exp_avg / (sqrt(exp_avg_sq) / sqrt(c2) + EPS));`,
-  });
+    exp_avg += REST1 * (g - exp_avg);
+    exp_avg_sq = BETA2 * exp_avg_sq + REST2 * g * g;
+    x -= lr / c1 * (exp_avg / (sqrt(exp_avg_sq) / sqrt(c2) + EPS));`,
+  }, sweep);
 }

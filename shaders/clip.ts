@@ -2,18 +2,14 @@
 //
 //   norm = sqrt(sum of g²)       coefficient = min(1, max_norm / (norm + 1e-6)), 1 where max_norm is 0
 //
-// Two dispatches, the same order every time. First, each invocation sums the squares of 32 vectors (lanes next to one
-// another in memory) into a partial sum of its own. Then one workgroup sums the partial sums as a tree. Whether all is
+// Two dispatches, the same order every time. First, each invocation sums the squares of its vectors
+// into a partial sum of its own. Then one workgroup sums the partial sums as a tree. Whether all is
 // finite is tested on the bits of every gradient: WGSL lets compilers assume that there is no NaN. A partial sum that met
 // something else is stored as the bits of an infinity, which also is what an overflow leaves.
-import { flatWorkgroup } from "./lib/index.ts";
 import { scalarWords } from "./lib/scalars.ts";
+import { type Sweep, sweepLoop, sweepMain } from "./lib/sweep.ts";
 import { wgsl } from "./wgsl.ts";
 
-/** Invocations of a workgroup in {@linkcode sumSquares}, each of which writes one partial sum. */
-export const SQUARES_LANES = 64;
-/** Vectors of four that one invocation of {@linkcode sumSquares} sums. */
-export const SQUARES_VECTORS = 32;
 /** Invocations of the one workgroup of {@linkcode clip}. */
 export const CLIP_LANES = 256;
 
@@ -31,26 +27,20 @@ const INFINITY_BITS = 0x7f800000u;
 fn non_finite(bits: vec4u) -> bool { return any((bits & vec4u(INFINITY_BITS)) == vec4u(INFINITY_BITS)); }`;
 }
 
-/** g[n] → partial[64 per workgroup], as bits; uniform p: words of g, number of partial sums. */
-export function sumSquares(): string {
+/** g[n] → partial[one per invocation], as bits; uniform p: words of g, number of partial sums. */
+export function sumSquares(sweep: Sweep): string {
   return wgsl`
 struct P { count: u32, partials: u32 }
 @group(0) @binding(0) var<storage, read> g: array<vec4u>;
 @group(0) @binding(1) var<storage, read_write> partial: array<u32>;
 @group(0) @binding(2) var<uniform> p: P;
-${flatWorkgroup()}
 ${nonFinite()}
-
-@compute @workgroup_size(${SQUARES_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let group = flat_workgroup(id, groups);
-  let slot = group * ${SQUARES_LANES}u + lane;
+${sweepMain(sweep)}
+  let slot = group * ${sweep.lanes}u + lane;
   if (slot >= p.partials) { return; }
-  let first = group * ${SQUARES_LANES * SQUARES_VECTORS}u + lane;
-  let end = min(first + ${SQUARES_LANES * SQUARES_VECTORS}u, (p.count + 3u) / 4u);
   var sum = vec4f();
   var bad = false;
-  for (var i = first; i < end; i += ${SQUARES_LANES}u) {
+  for (${sweepLoop(sweep)}) {
     let bits = g[i];
     let x = bitcast<vec4f>(bits);
     bad = bad || non_finite(bits);

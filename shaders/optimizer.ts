@@ -1,16 +1,13 @@
-// What all optimizers share: one vector of four parameters an invocation, updated in place.
+// What all optimizers share: some vectors of four parameters an invocation, updated in place.
 //
 //   g' = g · clip coefficient          the rule sees x (parameter), g (clipped gradient) and its states by name
 //
 // An update whose gradients were not finite changes nothing. Padding between tensors has x = g = state = 0 and stays 0
 // under every rule, since all of them move a zero parameter with a zero gradient by zero.
-import { flatWorkgroup } from "./lib/index.ts";
-import { scalarWords } from "./lib/scalars.ts";
 import { statsWords } from "./clip.ts";
+import { scalarWords } from "./lib/scalars.ts";
+import { type Sweep, sweepLoop, sweepMain } from "./lib/sweep.ts";
 import { wgsl } from "./wgsl.ts";
-
-/** Invocations of a workgroup. */
-export const OPTIMIZER_LANES = 64;
 
 /** Options of {@linkcode optimizer}. */
 export interface OptimizerRule {
@@ -26,12 +23,12 @@ export interface OptimizerRule {
 }
 
 /** g[n], stats[4], scalars[16] u32 → x[n], states[n]…, in place; uniform p: count, weight decay, factor on the rate. */
-export function optimizer({ states, constants, rule }: OptimizerRule): string {
+export function optimizer({ states, constants, rule }: OptimizerRule, sweep: Sweep): string {
   const declarations = states.map((name, i) =>
     `@group(0) @binding(${4 + i}) var<storage, read_write> ${name}_io: array<vec4f>;`
   ).join("\n");
-  const loads = states.map((name) => `  var ${name} = ${name}_io[i];`).join("\n");
-  const stores = states.map((name) => `  ${name}_io[i] = ${name};`).join("\n");
+  const loads = states.map((name) => `    var ${name} = ${name}_io[i];`).join("\n");
+  const stores = states.map((name) => `    ${name}_io[i] = ${name};`).join("\n");
   return wgsl`
 struct P { count: u32, weight_decay: f32, lr_scale: f32 }
 @group(0) @binding(0) var<storage, read> g_in: array<vec4f>;
@@ -40,24 +37,23 @@ struct P { count: u32, weight_decay: f32, lr_scale: f32 }
 @group(0) @binding(3) var<storage, read_write> x_io: array<vec4f>;
 ${declarations}
 @group(0) @binding(${4 + states.length}) var<uniform> p: P;
-${flatWorkgroup()}
 ${scalarWords()}
 ${statsWords()}
 ${constants}
-
-@compute @workgroup_size(${OPTIMIZER_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${OPTIMIZER_LANES}u + lane;
-  if (4u * i >= p.count || stats[STATS_NON_FINITE] != 0u) { return; }
+${sweepMain(sweep)}
+  if (stats[STATS_NON_FINITE] != 0u) { return; }
   let lr = p.lr_scale * scalar_f32(SCALAR_LR);
   let c1 = scalar_f32(SCALAR_CORRECTION1);
   let c2 = scalar_f32(SCALAR_CORRECTION2);
   let weight_decay = p.weight_decay;
-  var g = g_in[i] * bitcast<f32>(stats[STATS_COEFFICIENT]);
-  var x = x_io[i];
+  let coefficient = bitcast<f32>(stats[STATS_COEFFICIENT]);
+  for (${sweepLoop(sweep)}) {
+    var g = g_in[i] * coefficient;
+    var x = x_io[i];
 ${loads}
 ${rule}
-  x_io[i] = x;
+    x_io[i] = x;
 ${stores}
+  }
 }`;
 }

@@ -2,7 +2,8 @@
 //
 //   g += λ·x      m = μ·m + g      d = g + μ·m with Nesterov, else m      x -= lr·d
 //
-// m starts at zero, which makes the first m = g, as in PyTorch. One vector of four an invocation (optimizer.ts).
+// m starts at zero, which makes the first m = g, as in PyTorch.
+import type { Sweep } from "./lib/sweep.ts";
 import { optimizer } from "./optimizer.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -14,21 +15,21 @@ export interface SgdShaderOptions {
 }
 
 /** g[n], stats[4], scalars[16] u32 → x[n], momentum_buffer[n] if there is momentum. */
-export function sgd({ momentum, nesterov }: SgdShaderOptions): string {
+export function sgd({ momentum, nesterov }: SgdShaderOptions, sweep: Sweep): string {
   const states = momentum > 0 ? ["momentum_buffer"] : [];
   return optimizer({
     states,
     constants: wgsl`const MOMENTUM: f32 = ${momentum};`,
     rule: wgsl`
-  g += weight_decay * x;
+    g += weight_decay * x;
 #if ${momentum > 0}
-  momentum_buffer = MOMENTUM * momentum_buffer + g;
+    momentum_buffer = MOMENTUM * momentum_buffer + g;
 #endif
 #if ${momentum > 0 && nesterov}
-  g += MOMENTUM * momentum_buffer;
+    g += MOMENTUM * momentum_buffer;
 #elif ${momentum > 0}
-  g = momentum_buffer;
+    g = momentum_buffer;
 #endif
-  x -= lr * g;`,
-  });
+    x -= lr * g;`,
+  }, sweep);
 }

@@ -32,7 +32,7 @@ export function adagrad(
     name: "adagrad",
     stateNames: ["sum"],
     weightDecay,
-    wgsl: shader({ initial: initialAccumulator, eps }),
+    shader: (sweep) => shader({ initial: initialAccumulator, eps }, sweep),
     corrections: (t) => ({ c1: 1 + (t - 1) * lrDecay, c2: 1 }),
   };
 }

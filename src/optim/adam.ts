@@ -54,7 +54,7 @@ function make(
     name,
     stateNames: ["exp_avg", "exp_avg_sq"],
     weightDecay,
-    wgsl: shader({ beta1, beta2, eps, decoupled: name === "adamw" }),
+    shader: (sweep) => shader({ beta1, beta2, eps, decoupled: name === "adamw" }, sweep),
     corrections: (t) => ({ c1: 1 - beta1 ** t, c2: 1 - beta2 ** t }),
   };
 }

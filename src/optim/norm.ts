@@ -1,8 +1,10 @@
 // The global norm of the gradients and what clips them, left in the state "stats" [4]: norm, coefficient, flag, unused.
 // The flag is 1 where any gradient, or the norm itself, is not finite; the norm then reads as infinity.
-import { clip, CLIP_LANES, SQUARES_LANES, SQUARES_VECTORS, sumSquares } from "../../shaders/clip.ts";
+import { clip, CLIP_LANES, sumSquares } from "../../shaders/clip.ts";
+import { sweepWords } from "../../shaders/lib/sweep.ts";
 import { size } from "../core/dims.ts";
 import { SCALARS, SCALARS_WORDS } from "../core/scalars.ts";
+import { sweepOf } from "./sweep.ts";
 import { defineOp, type Graph, type V0, type V1, type V3, type Value, type Values } from "../graph/graph.ts";
 
 /** The input of per-step numbers, see core/scalars.ts. */
@@ -15,27 +17,29 @@ export function statsLeaf(graph: Graph): Value {
   return graph.leaf("state", "stats", [4]);
 }
 
-/** Words that one workgroup reduces. */
-const GROUP_WORDS = 4 * SQUARES_LANES * SQUARES_VECTORS;
-
-const groupsOf = (page: Value): number => Math.ceil(size(page.shape) / GROUP_WORDS);
+/** Partial sums of a page: one for each invocation; a multiple of 64, so that the next page's start aligned. */
+const partialsOf = (page: Value): number => {
+  const sweep = sweepOf(page.graph.target);
+  return Math.ceil(Math.ceil(size(page.shape) / sweepWords(sweep)) * sweep.lanes / 64) * 64;
+};
 
 const sumSquaresOp = defineOp<null, Values, V1>({
   name: "sum_squares",
-  infer: (pages) => [{ shape: [SQUARES_LANES * pages.reduce((n, page) => n + groupsOf(page), 0)], dtype: "f32" }],
-  kernels: ({ inputs: pages, outputs: [partial] }) => {
+  infer: (pages) => [{ shape: [pages.reduce((n, page) => n + partialsOf(page), 0)], dtype: "f32" }],
+  kernels: ({ inputs: pages, outputs: [partial] }, target) => {
+    const sweep = sweepOf(target);
     let offset = 0;
     return pages.map((page) => {
-      const length = SQUARES_LANES * groupsOf(page);
+      const length = partialsOf(page);
       offset += length;
       return {
         name: "sum_squares",
-        wgsl: sumSquares(),
+        wgsl: sumSquares(sweep),
         read: [page],
         write: [{ value: partial, offset: offset - length, length }],
         uniform: [size(page.shape), length],
-        workgroups: groupsOf(page),
-        trips: SQUARES_VECTORS,
+        workgroups: length / sweep.lanes,
+        trips: sweep.vectors,
       };
     });
   },

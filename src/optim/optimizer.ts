@@ -1,9 +1,10 @@
 // An optimizer is data: a shader, the names of its states, and its corrections by step. The update is one dispatch for
 // each range of the flat storage (a page and group of settings).
-import { OPTIMIZER_LANES } from "../../shaders/optimizer.ts";
+import { type Sweep, sweepWords } from "../../shaders/lib/sweep.ts";
 import { ConfigError } from "../core/errors.ts";
 import { floatBits, type Graph, type Op, type V0, type Value, type Values } from "../graph/graph.ts";
 import { type FlatLayout, flatPages, type FlatRange } from "./flat.ts";
+import { sweepOf } from "./sweep.ts";
 import { scalarsLeaf, statsLeaf } from "./norm.ts";
 
 /** What an optimizer divides by at one step. */
@@ -22,24 +23,25 @@ export interface Optimizer {
   /** Applied to the tensors that decay. */
   readonly weightDecay: number;
   /** The shader: g, stats, scalars → x, states. */
-  readonly wgsl: string;
+  shader(sweep: Sweep): string;
   /** The corrections of update `t`, counted from 1. */
   corrections(t: number): Corrections;
 }
 
-const updateOp = ({ name, weightDecay, wgsl }: Optimizer): Op<FlatRange, Values, V0> => ({
+const updateOp = ({ name, weightDecay, shader }: Optimizer): Op<FlatRange, Values, V0> => ({
   name,
   infer: () => [],
-  kernels: ({ inputs, attrs: { offset, length, decay, lrScale } }) => {
+  kernels: ({ inputs, attrs: { offset, length, decay, lrScale } }, target) => {
+    const sweep = sweepOf(target);
     const [gradient, stats, scalars, ...written] = inputs as [Value, Value, Value, ...Value[]];
     return [{
       name,
-      wgsl,
+      wgsl: shader(sweep),
       read: [{ value: gradient, offset, length }, stats, scalars],
       write: written.map((value) => ({ value, offset, length })),
       uniform: [length, floatBits(decay ? weightDecay : 0), floatBits(lrScale)],
-      workgroups: Math.ceil(length / (4 * OPTIMIZER_LANES)),
-      trips: 0,
+      workgroups: Math.ceil(length / sweepWords(sweep)),
+      trips: sweep.vectors,
     }];
   },
 });

@@ -27,7 +27,7 @@ export function sgd({ momentum = 0, nesterov = false, weightDecay = 0 }: SgdOpti
     name: "sgd",
     stateNames: momentum > 0 ? ["momentum_buffer"] : [],
     weightDecay,
-    wgsl: shader({ momentum, nesterov }),
+    shader: (sweep) => shader({ momentum, nesterov }, sweep),
     corrections: () => ({ c1: 1, c2: 1 }),
   };
 }

@@ -1,29 +1,26 @@
 // What a window of micro-batches adds up, and the ring in which updates leave their figures until they are read:
 // reading costs 10 ms whatever its size, so the trainer reads the ring once per log interval.
-import {
-  accumulate as shader,
-  ACCUMULATE_LANES,
-  accumulateLoss,
-  ringWrite as ringShader,
-} from "../../shaders/accumulate.ts";
+import { accumulate as shader, accumulateLoss, ringWrite as ringShader } from "../../shaders/accumulate.ts";
+import { sweepWords } from "../../shaders/lib/sweep.ts";
 import { size } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { RING_SLOTS } from "../core/scalars.ts";
 import { defineOp, type Graph, type V0, type V3, type V4, type Value } from "../graph/graph.ts";
 import { type FlatLayout, flatPages } from "./flat.ts";
+import { sweepOf } from "./sweep.ts";
 import { scalarsLeaf, statsLeaf } from "./norm.ts";
 
 const accumulateOp = defineOp<null, V3, V0>({
   name: "accumulate",
   infer: () => [],
-  kernels: ({ inputs: [gradient, scalars, total] }) => [{
+  kernels: ({ inputs: [gradient, scalars, total] }, target) => [{
     name: "accumulate",
-    wgsl: shader(),
+    wgsl: shader(sweepOf(target)),
     read: [gradient, scalars],
     write: [total],
     uniform: [size(total.shape)],
-    workgroups: Math.ceil(size(total.shape) / (4 * ACCUMULATE_LANES)),
-    trips: 0,
+    workgroups: Math.ceil(size(total.shape) / sweepWords(sweepOf(target))),
+    trips: sweepOf(target).vectors,
   }],
 });
 
