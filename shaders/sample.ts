@@ -13,9 +13,9 @@ import { wgsl } from "./wgsl.ts";
 /** Iterations of one pass over a row, at most: with both filters a draw makes 36 passes. */
 const PASS = 1500;
 
-/** Logits that an invocation loads before it looks at any: hides latency and keeps loops short. */
-function unroll(V: number, lanes: number): number {
-  let count = 16;
+/** Logits that an invocation loads before it looks at any: enough to hide latency on a GPU and to keep loops short. */
+function unroll(V: number, { lanes, shuffle }: LaneGroup): number {
+  let count = shuffle ? 4 : 16;
   while (V > PASS * lanes * count) count *= 2;
   return count;
 }
@@ -35,19 +35,19 @@ export interface SampleOptions {
 }
 
 /** Loop iterations of an invocation. */
-export function sampleTrips({ V, group: { lanes }, topK, topP }: SampleOptions): number {
-  const pass = Math.ceil(V / (lanes * unroll(V, lanes)));
+export function sampleTrips({ V, group, topK, topP }: SampleOptions): number {
+  const pass = argmaxTrips(V, group);
   const searches = (topK ? 1 : 0) + (topP ? 1 : 0);
-  return searches * DIGITS * (1 + pass) + (topP ? 4 : 3) * pass + lanes;
+  return searches * DIGITS * (1 + pass) + (topP ? 4 : 3) * pass + group.lanes;
 }
 
 /** Loads as `x0`, `x1`, … and then `body(i, x)` for each; the columns of a lane are visited in rising order. */
-function eachLogit(V: number, lanes: number, body: (column: string, x: string) => string): string {
-  const all = Array.from({ length: unroll(V, lanes) }, (_, k) => k);
+function eachLogit(V: number, group: LaneGroup, body: (column: string, x: string) => string): string {
+  const all = Array.from({ length: unroll(V, group) }, (_, k) => k);
   return wgsl`
-  for (var i = lane; i < V; i += ${lanes * all.length}u) {
-${all.map((k) => `    let x${k} = load(start, i + ${k * lanes}u);`).join("\n")}
-${all.map((k) => `    ${body(`(i + ${k * lanes}u)`, `x${k}`)}`).join("\n")}
+  for (var i = lane; i < V; i += ${group.lanes * all.length}u) {
+${all.map((k) => `    let x${k} = load(start, i + ${k * group.lanes}u);`).join("\n")}
+${all.map((k) => `    ${body(`(i + ${k * group.lanes}u)`, `x${k}`)}`).join("\n")}
   }`;
 }
 
@@ -66,7 +66,7 @@ fn key(x: f32) -> u32 {
 }
 
 /** `name(start, lane, high, from, wanted)`: largest K such that the weights of all keys >= K reach `wanted`. */
-function search(name: string, V: number, lanes: number, weight: (x: string) => string): string {
+function search(name: string, V: number, group: LaneGroup, weight: (x: string) => string): string {
   return wgsl`
 fn ${name}(start: u32, lane: u32, high: f32, lowest: u32, wanted: f32) -> u32 {
   var found = 0u;
@@ -78,7 +78,7 @@ fn ${name}(start: u32, lane: u32, high: f32, lowest: u32, wanted: f32) -> u32 {
     var sums = vec2f();
     var sum = 0.0;
     ${
-    eachLogit(V, lanes, (_, x) =>
+    eachLogit(V, group, (_, x) =>
       `{ let k = key(${x}); let w = ${weight(x)};
       sums += select(vec2f(), vec2f(w), vec2u(k) >= vec2u(one, two)); sum += select(0.0, w, k >= three); }`)
   }
@@ -117,7 +117,6 @@ ${step("lane_sums[j]")}
 
 /** logits[n, V], scalars u32 [·], position u32 [·] → token u32 [n]; one draw for (seed, position, sequence). */
 export function sample({ V, group, topK, topP }: SampleOptions): string {
-  const { lanes } = group;
   const kept = (x: string) => `select(0.0, weight(${x}, high), key(${x}) >= lowest)`;
   return wgsl`
 struct P {
@@ -138,16 +137,16 @@ ${reduction(group, { name: "sum_lanes", type: "f32", combine: "sum" })}
 ${reduction(group, { name: "sum_pairs", type: "vec2f", combine: "sum" })}
 ${prefix(group)}
 #if ${topK}
-${search("search_count", V, lanes, () => "1.0")}
+${search("search_count", V, group, () => "1.0")}
 #endif
 #if ${topP}
-${search("search_mass", V, lanes, kept)}
+${search("search_mass", V, group, kept)}
 #endif
 
-${rowMain(lanes)}
+${rowMain(group.lanes)}
   let start = n * V;
   var high = LOW;
-${eachLogit(V, lanes, (_, x) => `high = max(high, ${x});`)}
+${eachLogit(V, group, (_, x) => `high = max(high, ${x});`)}
   high = max_lanes(high, lane);
   var lowest = 0u;
 #if ${topK}
@@ -155,11 +154,11 @@ ${eachLogit(V, lanes, (_, x) => `high = max(high, ${x});`)}
 #endif
 #if ${topP}
   var mass = 0.0;
-${eachLogit(V, lanes, (_, x) => `mass += ${kept(x)};`)}
+${eachLogit(V, group, (_, x) => `mass += ${kept(x)};`)}
   lowest = max(lowest, search_mass(start, lane, high, lowest, p.top_p * sum_lanes(mass, lane)));
 #endif
   var own = 0.0;
-${eachLogit(V, lanes, (_, x) => `own += ${kept(x)};`)}
+${eachLogit(V, group, (_, x) => `own += ${kept(x)};`)}
   let sums = before(own, lane);
   let key_words = vec2u(scalars[p.seed_word] ^ p.stream, position[p.position_word]);
   let goal = random_uniform(key_words, p.first + n) * sums.y;
@@ -168,7 +167,7 @@ ${eachLogit(V, lanes, (_, x) => `own += ${kept(x)};`)}
   if (sums.x <= goal && goal < sums.x + own) {
     var walked = 0.0;
 ${
-    eachLogit(V, lanes, (column, x) =>
+    eachLogit(V, group, (column, x) =>
       `walked += ${kept(x)}; if (chosen == 0.0 && sums.x + walked > goal) { chosen = f32(${column}) + 1.0; }`)
   }
   }
@@ -178,13 +177,12 @@ ${
 }
 
 /** Loop iterations of an invocation of {@linkcode argmax}. */
-export function argmaxTrips(V: number, { lanes }: LaneGroup): number {
-  return Math.ceil(V / (lanes * unroll(V, lanes)));
+export function argmaxTrips(V: number, group: LaneGroup): number {
+  return Math.ceil(V / (group.lanes * unroll(V, group)));
 }
 
 /** logits[n, V] → token u32 [n]: the first of the largest. */
 export function argmax(V: number, group: LaneGroup): string {
-  const { lanes } = group;
   return wgsl`
 struct P { rows: u32, first: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -194,11 +192,11 @@ ${flatWorkgroup()}
 ${loads(V)}
 ${reduction(group, { name: "max_lanes", type: "f32", combine: "max" })}
 
-${rowMain(lanes)}
+${rowMain(group.lanes)}
   let start = n * V;
   var high = LOW;
   var at = V;
-${eachLogit(V, lanes, (column, x) => `if (${x} > high) { high = ${x}; at = ${column}; }`)}
+${eachLogit(V, group, (column, x) => `if (${x} > high) { high = ${x}; at = ${column}; }`)}
   let highest = max_lanes(high, lane);
   let first = u32(-max_lanes(-f32(select(V, at, high == highest)), lane));
   if (lane == 0u) { tokens[p.first + n] = select(first, 0u, first >= V); }

@@ -257,6 +257,17 @@ const crossEntropyGradOp = defineOp<LossAttrs, Values, V1>({
  *
  * @throws {ShapeError} if a shape does not fit.
  * @throws {RangeError} if `smoothing` is not in [0, 1).
+ *
+ * @example Usage
+ * ```ts
+ * import { crossEntropy, Graph } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const logits = graph.leaf("param", "logits", [8, 3]);
+ * const labels = graph.leaf("input", "labels", [8], { dtype: "u32" });
+ * const loss = crossEntropy(logits, labels, { smoothing: 0.1 });
+ * console.log(loss.shape); // [ 1 ]
+ * ```
  */
 export function crossEntropy(logits: Value, labels: Value, options: CrossEntropyOptions = {}): Value {
   const { V } = sizes([logits, labels]);

@@ -200,6 +200,18 @@ const linearCrossEntropyOp = defineOp<LossAttrs, Values, Values>({
  *
  * @throws {ShapeError} if a shape does not fit.
  * @throws {RangeError} if `smoothing` is not in [0, 1), or one row of logits exceeds a binding.
+ *
+ * @example Usage
+ * ```ts
+ * import { backward, Graph, linearCrossEntropy } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const hidden = graph.leaf("param", "hidden", [512, 64]);
+ * const weight = graph.leaf("weight", "lm_head.weight", [32_000, 64]);
+ * const labels = graph.leaf("input", "labels", [512], { dtype: "u32" });
+ * const loss = linearCrossEntropy({ hidden, weight, labels });
+ * console.log(backward(graph, loss).get(hidden)?.shape); // [ 512, 64 ]
+ * ```
  */
 export function linearCrossEntropy(inputs: LinearCrossEntropyInputs, options: LinearCrossEntropyOptions = {}): Value {
   const { graph, list, attrs } = prepare(inputs, { ...options, ...(inputs.scale ? { scaleBy: inputs.scale } : {}) });

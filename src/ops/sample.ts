@@ -116,6 +116,16 @@ const sampleOp = defineOp<SampleAttrs, V3, V1>({
  *
  * @param scalars The scalars of a run, u32.
  * @throws {RangeError} listing every option that is out of range.
+ *
+ * @example Usage
+ * ```ts
+ * import { Graph, sample } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const logits = graph.leaf("input", "logits", [2, 32_000]);
+ * const scalars = graph.leaf("input", "scalars", [16], { dtype: "u32" });
+ * console.log(sample(logits, scalars, { temperature: 0.8, topK: 50, topP: 0.9 }).shape); // [ 2 ]
+ * ```
  */
 export function sample(
   logits: Value,

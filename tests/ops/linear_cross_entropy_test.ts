@@ -30,6 +30,7 @@ const rows: Row[] = [
   { name: "smoothing and class weights", N: 9, D: 4, V: 11, smoothing: 0.1, weighted: true },
   { name: "scaled sum", N: 9, D: 8, V: 11, reduction: "sum", scaled: true },
   { name: "every label ignored", N: 4, D: 4, V: 9, labels: [-100, -100, -100, -100] },
+  { name: "several tiles", N: 70, D: 24, V: 401, smoothing: 0.05 },
   { name: "chunks of 64 rows and a rest", N: 150, D: 8, V: 60, device: { maxBinding: 64 * 60 * 4 + 512 } },
   { name: "chunks of few rows, weight above one binding", N: 13, D: 8, V: 257, device: { maxBinding: 4096 } },
 ];
@@ -79,7 +80,7 @@ function caseOf(row: Row, { label, ...kind }: typeof classes[number], perRow: bo
       return perRow ? Float64Array.from(rows) : Float64Array.of((scaled ? Math.fround(0.3) : 1) * loss);
     },
     device: { ...row.device, ...kind },
-    // Logits are sums of up to 8 products, gradients of up to 257: a few f32 roundings.
+    // Logits are sums of up to 24 products, gradients of up to 401: a few f32 roundings.
     tolerance: 1e-6,
   };
 }
