@@ -8,7 +8,7 @@ export function grid({ name, workgroups }: Kernel): [number, number, number] {
   let counts: [number, number, number];
   if (typeof workgroups === "number") {
     const y = Math.ceil(workgroups / MAX_WORKGROUPS);
-    counts = [Math.ceil(workgroups / y), y, 1];
+    counts = [Number.isInteger(workgroups) ? Math.ceil(workgroups / y) : workgroups, y, 1];
   } else {
     counts = [workgroups[0], workgroups[1] ?? 1, workgroups[2] ?? 1];
   }

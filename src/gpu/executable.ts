@@ -247,6 +247,7 @@ function assertAlive({ name, destroyed }: Executable, verb: string): void {
  */
 export async function read(executable: Executable, values: Values): Promise<Float32Array<ArrayBuffer>[]> {
   const { device, store, graph, name, kept, locate } = executable;
+  assertUsable(device, `read from ${name}`);
   assertAlive(executable, "read from");
   for (const v of values) {
     if (v.role !== "temp" || graph.places.has(v)) continue;
