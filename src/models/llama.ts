@@ -11,7 +11,7 @@ import { embedding } from "../ops/embedding.ts";
 import { ropeTables } from "../ops/rope_tables.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Json, readConfig } from "./config.ts";
-import { ropeScaling } from "./rope_config.ts";
+import { ropeSettings } from "./rope_config.ts";
 
 /** Llama from its config.json. */
 export function llama(config: Json): Architecture {
@@ -32,7 +32,8 @@ export function llama(config: Json): Architecture {
   }
   if (E % 2 !== 0) c.problem("head_dim", `must be even for rotary embedding: received ${E}`);
   c.finish();
-  const { theta, scaling } = ropeScaling(config);
+  const { theta, scaling } = ropeSettings(config);
+  ropeTables({ positions: 1, E, theta, scaling }); // refuses what it does not know before anything is loaded
   const heads = { H, K, E, scale: 1 / Math.sqrt(E) };
 
   const rotary = (m: ModelScope): RotaryTables => {

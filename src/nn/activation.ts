@@ -1,7 +1,7 @@
 // Activation functions by the names of Hugging Face configurations.
 import { ModelError } from "../core/errors.ts";
 import type { Value } from "../graph/graph.ts";
-import { gelu, relu, silu } from "../ops/activation.ts";
+import { gelu, relu, silu } from "../ops/activations.ts";
 
 const ACTIVATIONS = {
   gelu: (x: Value) => gelu(x, { approximate: "none" }),

@@ -1,7 +1,7 @@
 // All positions of a batch at once: training, evaluation, scoring.
 import type { Value } from "../graph/graph.ts";
 import { attention, attentionPacked } from "../ops/attention.ts";
-import { addPositions } from "../ops/embedding.ts";
+import { addPositions } from "../ops/positions.ts";
 import { rope } from "../ops/rope.ts";
 import type { Sequence } from "./sequence.ts";
 

@@ -7,6 +7,7 @@ import { applySite } from "../nn/linear.ts";
 import type { ModelScope } from "../nn/scope.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { linearCrossEntropy } from "../ops/linear_cross_entropy.ts";
+import type { Word } from "../ops/word.ts";
 
 /** The label of positions that are not trained, in Hugging Face's convention. */
 export const IGNORE = -100;
@@ -17,8 +18,8 @@ export interface CausalLmInputs {
   readonly tokens: Value;
   /** u32[N]: the next token, or {@linkcode IGNORE} as a u32 word. */
   readonly labels: Value;
-  /** [1]: factor on the sum, usually one over the number of labels. */
-  readonly scale: Value;
+  /** Factor on the sum, usually one over the number of labels. */
+  readonly scale: Word;
 }
 
 /** Options of {@linkcode causalLmLoss}. */

@@ -3,7 +3,7 @@ import { buildAdapter } from "../adapters/mod.ts";
 import { ModelError } from "../core/errors.ts";
 import { randomKey } from "../core/random.ts";
 import { compile } from "../gpu/executable.ts";
-import { put } from "../gpu/store.ts";
+import { put, release } from "../gpu/store.ts";
 import { Graph, type Value } from "../graph/graph.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import type { LeafSource, ModelScope } from "../nn/scope.ts";
@@ -124,8 +124,9 @@ export async function program(
   return made;
 }
 
-/** Free all programs: after the adapter, the trained tensors or the weights' places have changed. */
+/** Free all programs, and the caches of generation: after the places of the weights have changed. */
 export function dropPrograms(state: ModelState): void {
   for (const { executable } of state.programs.values()) executable.destroy();
   state.programs.clear();
+  release(state.store, [...state.store.buffers.keys()].filter((name) => name.startsWith("generate ")));
 }

@@ -25,7 +25,7 @@ export interface AdapterState {
 export interface Program {
   readonly executable: Executable;
   readonly inputs: {
-    readonly tokens: Value;
+    readonly tokens?: Value;
     readonly labels?: Value;
     readonly mask?: Value;
     readonly scalars?: Value;
@@ -45,6 +45,8 @@ export interface ModelState {
   readonly path: string | undefined;
   /** The tokenizer of the folder; throws where there is none. */
   readonly tokenizer: () => Tokenizer;
+  /** The same where its absence is no problem. */
+  readonly tokenizerOrNone: Tokenizer | undefined;
   readonly inventory: Inventory;
   readonly adapters: Map<string, AdapterState>;
   /** The adapter in use. */

@@ -1,0 +1,45 @@
+/**
+ * Graft fine-tunes pre-trained transformers with small adapters (LoRA and its kin) on any GPU, through WebGPU, with no
+ * Python, no CUDA and no build step. The pre-trained weights stay frozen; what is learned is a few megabytes in the
+ * format of Hugging Face PEFT.
+ *
+ * @example Fine-tune a model
+ * ```ts no-eval
+ * import { loadDataset, loadModel, lora, openDevice, train } from "@graft/graft";
+ *
+ * const device = await openDevice();
+ * const model = await loadModel(device, "models/smollm2");
+ * await model.addAdapter(lora({ rank: 8, alpha: 16, targetModules: ["q_proj", "v_proj"] }));
+ *
+ * const data = await loadDataset("train.jsonl", { tokenizer: model.tokenizer, maxLength: 512 });
+ * for await (const { step, loss, tokensPerSecond } of train(model, { data, learningRate: 2e-4, epochs: 1 })) {
+ *   console.log(step, loss.toFixed(3), `${tokensPerSecond.toFixed(0)} tokens/s`);
+ * }
+ *
+ * await model.saveAdapter("out");
+ * for await (const piece of model.generate("Once upon a time", { maxNewTokens: 64 })) console.log(piece);
+ * ```
+ *
+ * @module
+ */
+export { lora, type LoraConfig, type LoraOptions } from "./src/adapters/lora_config.ts";
+export { type AdapterConfig } from "./src/adapters/mod.ts";
+export { type ModuleNames, type TargetRules } from "./src/adapters/targets.ts";
+export * from "./src/core/errors.ts";
+export { type Batch, checkBatch } from "./src/data/batch.ts";
+export { batches, type BatchesOptions, collate } from "./src/data/batches.ts";
+export { type Dataset, type DatasetOptions, type DatasetReport, describe, loadDataset } from "./src/data/dataset.ts";
+export { decodeStream } from "./src/data/decode_stream.ts";
+export { readJsonl } from "./src/data/jsonl.ts";
+export { type Example } from "./src/data/labels.ts";
+export { createTokenizer, loadTokenizer, type Tokenizer } from "./src/data/tokenizer.ts";
+export { closeDevice, type DeviceOptions, type GraftDevice, openDevice } from "./src/gpu/device.ts";
+export { Graph } from "./src/graph/graph.ts";
+export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";
+export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
+export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";
+export { generateIds, type GenerateOptions, type SamplingOptions } from "./src/train/generate.ts";
+export { createModel, loadModel, type LoadModelOptions } from "./src/train/load.ts";
+export { type LoadAdapterOptions } from "./src/train/adapters.ts";
+export { Model } from "./src/train/model.ts";
+export { type StepRecord, train, type TrainOptions, type TrainRun } from "./src/train/trainer.ts";

@@ -1,0 +1,47 @@
+/**
+ * The engine: a graph of ops, its backward pass, and the compiler that turns it into a fixed list of dispatches.
+ *
+ * @example Usage
+ * ```ts
+ * import { openDevice } from "@graft/graft";
+ * import { backward, compile, createStore, Graph, matmul, put, read, run, sum } from "@graft/graft/ops";
+ *
+ * const device = await openDevice();
+ * const store = createStore(device);
+ * await put(store, "w", new Float32Array([1, 2, 3, 4]));
+ * const graph = new Graph(device.target);
+ * const w = graph.leaf("param", "w", [2, 2]);
+ * const loss = sum(matmul(w, w));
+ * const gradient = backward(graph, loss).get(w)!;
+ * const program = await compile(graph, { store, keep: [loss, gradient] });
+ * run(program);
+ * console.log(await read(program, [loss, gradient])); // 54, [7, 11, 9, 13]
+ * device.gpu.destroy();
+ * ```
+ *
+ * @module
+ */
+export { type DType, type Shape, type TensorType } from "../core/dims.ts";
+export { compile, type CompileOptions, type Executable, read, run, write } from "../gpu/executable.ts";
+export { interpret } from "../gpu/interpret.ts";
+export { chromeTrace, profile, type Timing, timingTable } from "../gpu/profile.ts";
+export { createStore, fetch, put, release, type Store } from "../gpu/store.ts";
+export { defineOp, Graph, type Kernel, type Node, type Op, type Place, type Role, type Value } from "../graph/graph.ts";
+export { type Plan, plan } from "../graph/plan.ts";
+export { print } from "../graph/print.ts";
+export { type Target } from "../graph/target.ts";
+export * from "./activations.ts";
+export { attention, type AttentionOptions, attentionPacked } from "./attention.ts";
+export { backward } from "./backward.ts";
+export { columnSum } from "./column_sum.ts";
+export { crossEntropy, type CrossEntropyOptions } from "./cross_entropy.ts";
+export { add, copy, fill, multiply, scale } from "./elementwise.ts";
+export { embedding } from "./embedding.ts";
+export { layerNorm } from "./layer_norm.ts";
+export { linearCrossEntropy, linearCrossEntropyRows } from "./linear_cross_entropy.ts";
+export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
+export { linear, matmul, type MatmulOptions } from "./matmul.ts";
+export { rmsNorm } from "./rms_norm.ts";
+export { rope } from "./rope.ts";
+export { ropeTables } from "./rope_tables.ts";
+export { argmax, sample, type SampleOptions } from "./sample.ts";

@@ -1,0 +1,147 @@
+// Adapters on a model: added fresh, loaded, saved, chosen. A file is used completely or not at all.
+import { LORA_TARGETS } from "../adapters/defaults.ts";
+import { type AdapterConfig, adapterFromJson, adapterToJson, buildAdapter } from "../adapters/mod.ts";
+import { matchTargets } from "../adapters/targets.ts";
+import { size } from "../core/dims.ts";
+import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
+import { Graph } from "../graph/graph.ts";
+import { readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
+import { fullSequence } from "../nn/full_sequence.ts";
+import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { initialValues } from "./init.ts";
+import { recordingLeaves, type TensorSpec } from "./leaves.ts";
+import type { AdapterState, ModelState } from "./state.ts";
+import { adapterTensors, layoutOf, requireAdapter, writeFlat } from "./tensors.ts";
+
+/** The name of an adapter that is given none, as in PEFT. */
+const DEFAULT_NAME = "default";
+
+/** Options of {@linkcode loadAdapter}. */
+export interface LoadAdapterOptions {
+  /** What to call it ("default"). */
+  readonly name?: string;
+}
+
+/** See {@linkcode Model.addAdapter}. */
+export async function addAdapter(
+  state: ModelState,
+  config: AdapterConfig,
+  { name = DEFAULT_NAME, seed = 42 }: { readonly name?: string; readonly seed?: number },
+): Promise<void> {
+  const adapter = prepare(state, config, name);
+  await writeFlat(state, adapter.layout, [...adapter.tensors.values()].map((t) => [t.name, initialValues(t, seed)]));
+  use(state, adapter);
+}
+
+/** See {@linkcode Model.loadAdapter}. */
+export async function loadAdapter(
+  state: ModelState,
+  path: string,
+  { name = DEFAULT_NAME }: LoadAdapterOptions,
+): Promise<void> {
+  const file = await readAdapterFolder(path);
+  const adapter = prepare(state, adapterFromJson(file.config), name);
+  checkKeys(path, adapter.tensors, file.tensors);
+  const tensors = [...file.tensors].map(([key, { data }]) => [key, data as Float32Array<ArrayBuffer>] as const);
+  await writeFlat(state, adapter.layout, tensors);
+  use(state, adapter);
+}
+
+/** See {@linkcode Model.saveAdapter}. */
+export async function saveAdapter(state: ModelState, path: string): Promise<void> {
+  const { config, tensors, targets } = requireAdapter(state);
+  const values = await adapterTensors(state);
+  const json = adapterToJson(config, {
+    baseModel: state.path ?? null,
+    taskType: "CAUSAL_LM",
+    fanInFanOut: targets.some((target) => state.inventory.sites.get(target)!.transposed),
+  });
+  await writeAdapterFolder(path, {
+    config: json,
+    tensors: new Map([...values].map(([key, data]) => [key, { shape: tensors.get(key)!.shape, data }])),
+  });
+}
+
+/** See {@linkcode Model.setAdapter}. */
+export function setAdapter(state: ModelState, name: string | undefined): void {
+  if (state.merged) {
+    throw new CheckpointError(
+      "merge/merged",
+      `Cannot switch adapters as "${printable(state.merged.adapter)}" is merged: unmerge() first`,
+    );
+  }
+  if (name !== undefined && !state.adapters.has(name)) {
+    const known = [...state.adapters.keys()].map((n) => `"${printable(n)}"`).join(", ") || "none";
+    throw new UsageError(
+      "adapter/unknown",
+      `Cannot use an adapter called "${printable(name)}": the model has ${known}`,
+    );
+  }
+  state.active = name;
+}
+
+/** Everything about an adapter that can be known, and refused, before it exists. */
+function prepare(state: ModelState, given: AdapterConfig, name: string): AdapterState {
+  if (state.adapters.has(name)) {
+    throw new UsageError(
+      "adapter/exists",
+      `Cannot add an adapter called "${printable(name)}" as the model has one already`,
+    );
+  }
+  const config = withTargets(state, given);
+  const sites = matchTargets(config, [...state.inventory.sites.values()]);
+  if (state.architecture.tied && sites.some(({ output }) => output)) {
+    throw new UsageError("lora/tied", "Cannot adapt lm_head as it shares its weight with the embedding in this model", {
+      hint: "Leave lm_head out of target_modules.",
+    });
+  }
+  const { leaves, inventory } = recordingLeaves();
+  const graph = new Graph();
+  const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
+  const adapter = buildAdapter(config, "eval");
+  causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, state.architecture, tokens);
+  const tensors: ReadonlyMap<string, TensorSpec> = inventory.params;
+  const layout = layoutOf(state, `adapter ${name}`, tensors.values());
+  return { name, config, tensors, targets: sites.map(({ path }) => path), layout };
+}
+
+function withTargets(state: ModelState, config: AdapterConfig): AdapterConfig {
+  if (config.targetModules.length > 0) return config;
+  const targets = LORA_TARGETS.get(state.architecture.type);
+  if (targets) return { ...config, targetModules: targets };
+  throw new UsageError(
+    "lora/no-target",
+    `Cannot choose target modules for a ${state.architecture.type} model: give target_modules`,
+  );
+}
+
+function use(state: ModelState, adapter: AdapterState): void {
+  state.adapters.set(adapter.name, adapter);
+  if (!state.merged) state.active = adapter.name;
+}
+
+/** Names listed in an error before it says how many more there are. */
+const LISTED = 5;
+
+function checkKeys(
+  path: string,
+  wanted: ReadonlyMap<string, TensorSpec>,
+  found: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>,
+): void {
+  const list = (names: readonly string[]) =>
+    `${names.slice(0, LISTED).map(printable).join(", ")}${
+      names.length > LISTED ? ` and ${names.length - LISTED} more` : ""
+    }`;
+  const missing = [...wanted.keys()].filter((key) => !found.has(key));
+  const surplus = [...found.keys()].filter((key) => !wanted.has(key));
+  const problems: string[] = [];
+  if (missing.length > 0) problems.push(`${missing.length} of ${wanted.size} tensors are missing: ${list(missing)}`);
+  if (surplus.length > 0) problems.push(`${surplus.length} tensors belong to nothing in this model: ${list(surplus)}`);
+  for (const [key, { shape, data }] of found) {
+    const spec = wanted.get(key);
+    if (!spec) continue;
+    if (String(spec.shape) !== String(shape)) problems.push(`${key} is [${shape}], this model needs [${spec.shape}]`);
+    else if (data.length !== size(shape)) problems.push(`${key} has ${data.length} values`);
+  }
+  if (problems.length > 0) throw new ConfigError("adapter/keys", "this adapter on this model", problems, { path });
+}

@@ -1,0 +1,130 @@
+// From a folder to a model: everything is checked before anything is uploaded.
+import { ModelError, OutOfMemoryError } from "../core/errors.ts";
+import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
+import type { GraftDevice } from "../gpu/device.ts";
+import { createStore, put } from "../gpu/store.ts";
+import { Graph } from "../graph/graph.ts";
+import { openModelFolder } from "../io/hf.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { Json } from "../models/config.ts";
+import { architectureOf } from "../models/mod.ts";
+import { fullSequence } from "../nn/full_sequence.ts";
+import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { initialValues } from "./init.ts";
+import { type Inventory, recordingLeaves } from "./leaves.ts";
+import { Model } from "./model.ts";
+import type { ModelState } from "./state.ts";
+import { matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
+
+/** Options of {@linkcode loadModel}. */
+export interface LoadModelOptions {
+  /** Told what is odd but usable. */
+  readonly warn?: (text: string) => void;
+}
+
+/**
+ * Load a Hugging Face model folder: config.json, weights in safetensors (f32, f16, bf16; sharded or not) and, where
+ * there is one, the tokenizer. Weights are kept as f32.
+ *
+ * @throws {ModelError} `config/…`, `model/…` listing all that is wrong with the folder, before anything is allocated.
+ * @throws {OutOfMemoryError} `mem/device` if the weights do not fit.
+ *
+ * @example Usage
+ * ```ts no-eval
+ * import { loadModel, openDevice } from "@graft/graft";
+ *
+ * const model = await loadModel(await openDevice(), "models/smollm2");
+ * console.log(model.parameters.total);
+ * ```
+ */
+export async function loadModel(
+  device: GraftDevice,
+  path: string,
+  { warn = () => {} }: LoadModelOptions = {},
+): Promise<Model> {
+  const folder = await openModelFolder(path);
+  try {
+    folder.warnings.forEach(warn);
+    const architecture = architectureOf(folder.config);
+    const inventory = takeInventory(architecture);
+    const names = matchWeights(folder, architecture, inventory);
+    const unused = unusedTensors(folder, names);
+    if (unused.length > 0) warn(`${unused.length} tensors of ${path} are not used: ${unused.slice(0, 5).join(", ")}`);
+    const largest = Math.max(...[...inventory.weights.values()].map((t) => 4 * t.shape.reduce((a, b) => a * b, 1)));
+    if (largest > device.target.maxBuffer) {
+      throw new OutOfMemoryError(
+        "mem/buffer",
+        `Cannot load ${path} as one of its weights takes ${largest} bytes and a buffer at most ${device.target.maxBuffer}`,
+      );
+    }
+    const tokenizer = await folder.file("tokenizer.json")
+      ? await loadTokenizer(path, { rows: architecture.V })
+      : undefined;
+    const state = createState(device, architecture, inventory, {
+      config: folder.config,
+      path,
+      tokenizerOrNone: tokenizer,
+    });
+    try {
+      await uploadWeights(folder, state.store, names);
+    } catch (error) {
+      new Model(state).destroy();
+      throw error;
+    }
+    return new Model(state);
+  } finally {
+    folder.close();
+  }
+}
+
+/**
+ * A model with random weights, for pre-training and benchmarks.
+ *
+ * @param config The content of a config.json.
+ * @param options `seed` of the weights (42).
+ */
+export async function createModel(
+  device: GraftDevice,
+  config: Json,
+  { seed = 42, tokenizer }: { readonly seed?: number; readonly tokenizer?: Tokenizer } = {},
+): Promise<Model> {
+  const architecture = architectureOf(config);
+  const inventory = takeInventory(architecture);
+  const state = createState(device, architecture, inventory, { config, path: undefined, tokenizerOrNone: tokenizer });
+  for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initialValues(tensor, seed));
+  return new Model(state);
+}
+
+/** Weights and linear maps of an architecture, found by building it once for one token. */
+export function takeInventory(architecture: Architecture): Inventory {
+  const { leaves, inventory } = recordingLeaves();
+  const graph = new Graph();
+  const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
+  causalLmLogits({ graph, adapter: undefined, sequence: fullSequence({ B: 1, T: 1 }), leaves }, architecture, tokens);
+  return inventory;
+}
+
+function createState(
+  device: GraftDevice,
+  architecture: Architecture,
+  inventory: Inventory,
+  rest: Pick<ModelState, "config" | "path" | "tokenizerOrNone">,
+): ModelState {
+  return {
+    device,
+    store: createStore(device),
+    architecture,
+    inventory,
+    ...rest,
+    tokenizer: () => rest.tokenizerOrNone ?? missingTokenizer(rest.path ?? "this model"),
+    adapters: new Map(),
+    active: undefined,
+    full: undefined,
+    merged: undefined,
+    programs: new Map(),
+  };
+}
+
+function missingTokenizer(path: string): never {
+  throw new ModelError("tokenizer/missing", `Cannot turn text into tokens as ${path} has no tokenizer.json`);
+}

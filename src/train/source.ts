@@ -1,0 +1,75 @@
+// Where a run's batches come from: a data set, in an order that is a function of (seed, epoch), or ready batches.
+import { UsageError } from "../core/errors.ts";
+import type { Batch } from "../data/batch.ts";
+import { collate, epochPlan, stepsPerEpoch } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+
+/** A micro-batch and where it came from. */
+export interface SourcedBatch {
+  readonly batch: Batch;
+  /** Such as `"rows 12, 40 of epoch 1"`. */
+  readonly place: string;
+}
+
+/** All micro-batches of a run, window by window. */
+export interface BatchSource {
+  /** Updates of one epoch. */
+  readonly stepsPerEpoch: number;
+  /** The micro-batches of update `step`, counted from 0. */
+  window(step: number): SourcedBatch[];
+}
+
+/** Options of {@linkcode batchSource}. */
+export interface SourceOptions {
+  readonly batchSize: number;
+  readonly accumulate: number;
+  readonly seed: number;
+  readonly padId: number;
+  /** Rows are padded to a multiple of this. */
+  readonly lengthMultiple: number;
+  /** and never beyond this. */
+  readonly positions: number;
+}
+
+/**
+ * The batches of `data`.
+ *
+ * @throws {UsageError} `data/empty` if there are none.
+ */
+export function batchSource(data: Dataset | Iterable<Batch>, options: SourceOptions): BatchSource {
+  return "examples" in data ? datasetSource(data, options) : listSource([...data], options.accumulate);
+}
+
+function datasetSource({ examples }: Dataset, options: SourceOptions): BatchSource {
+  const { batchSize, accumulate, seed, lengthMultiple, positions, padId } = options;
+  if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
+  const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
+  const shape = { lengthMultiple, maxLength: positions };
+  let planned = -1;
+  let plan: readonly (readonly number[])[] = [];
+  return {
+    stepsPerEpoch: steps,
+    window(step) {
+      const epoch = Math.floor(step / steps);
+      if (epoch !== planned) plan = epochPlan(examples, { batchSize, seed, epoch, ...shape }).batches;
+      planned = epoch;
+      const first = (step % steps) * accumulate;
+      return plan.slice(first, first + accumulate).map((rows) => ({
+        batch: collate(rows.map((row) => examples[row]!), { padId, ...shape }),
+        place: `rows ${rows.join(", ")} of epoch ${epoch + 1}`,
+      }));
+    },
+  };
+}
+
+function listSource(list: readonly Batch[], accumulate: number): BatchSource {
+  if (list.length === 0) throw new UsageError("data/empty", "Cannot train without batches");
+  const steps = Math.ceil(list.length / accumulate);
+  return {
+    stepsPerEpoch: steps,
+    window(step) {
+      const first = (step % steps) * accumulate;
+      return list.slice(first, first + accumulate).map((batch, i) => ({ batch, place: `batch ${first + i + 1}` }));
+    },
+  };
+}

@@ -1,0 +1,110 @@
+// The programs of one update: micro-steps that leave gradients and losses in flat storage, and the update itself.
+//
+//   micro × accumulate:  forward, loss, backward → grads;  total = FIRST ? grads : total + grads
+//   update:              norm, clip, optimizer, ring[slot] = (loss, norm, flag, rate)
+import { encodeScalars, RING_SLOTS, type Scalars } from "../core/scalars.ts";
+import { run, write } from "../gpu/executable.ts";
+import { fetch, release } from "../gpu/store.ts";
+import { Graph } from "../graph/graph.ts";
+import { causalLmLoss } from "../objectives/causal_lm.ts";
+import { backward } from "../ops/backward.ts";
+import { type FlatLayout, flatPages } from "../optim/flat.ts";
+import { placeGradients } from "../optim/gradients.ts";
+import { gradientNorm } from "../optim/norm.ts";
+import { type Optimizer, update } from "../optim/optimizer.ts";
+import { accumulate as addToTotal, recordLoss, ringLeaf, ringWrite } from "../optim/window.ts";
+import type { BatchInputs } from "./batch_inputs.ts";
+import { lossScale, programKey, trainedKind, writeBatch } from "./forward.ts";
+import { scalarsLeaf } from "./leaves.ts";
+import { batchScope, program } from "./programs.ts";
+import { activeAdapter, type ModelState, type Program } from "./state.ts";
+
+/** Settings of a run that its programs depend on. */
+export interface StepOptions {
+  readonly optimizer: Optimizer;
+  /** Micro-batches of an update. */
+  readonly accumulate: number;
+  readonly smoothing: number;
+  /** Apply weight decay to biases and norms too. */
+  readonly decayAll: boolean;
+}
+
+/** What the ring holds about one update. */
+export interface RingRow {
+  readonly loss: number;
+  readonly gradNorm: number;
+  /** Whether a gradient was not finite; the parameters were left alone. */
+  readonly nonFinite: boolean;
+}
+
+/** Storage of what is trained. */
+export function trainedLayout(state: ModelState, { decayAll }: Pick<StepOptions, "decayAll">): FlatLayout {
+  const layout = activeAdapter(state)?.layout ?? state.full!;
+  return decayAll ? { ...layout, ranges: layout.ranges.map((range) => ({ ...range, decay: true })) } : layout;
+}
+
+/** Queue one micro-batch: its gradients replace or join those of the window. */
+export async function microStep(
+  state: ModelState,
+  batch: BatchInputs,
+  scalars: Scalars,
+  options: StepOptions,
+): Promise<Program> {
+  const { smoothing, accumulate } = options;
+  const trained = trainedKind(state);
+  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${accumulate > 1 ? "window" : ""}`, batch);
+  const made = await program(state, key, () => {
+    const { m, graph, inputs, constants } = batchScope(state, { ...batch, masked: batch.mask !== undefined, trained });
+    const loss = causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) }, { smoothing });
+    const layout = trainedLayout(state, options);
+    placeGradients(graph, backward(graph, loss), layout);
+    recordLoss(graph, loss);
+    if (accumulate > 1) addToTotal(graph, layout);
+    return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: {} };
+  });
+  writeBatch(made, batch, encodeScalars(scalars));
+  run(made.executable);
+  return made;
+}
+
+/** Queue the update that ends a window. */
+export async function updateStep(state: ModelState, scalars: Scalars, options: StepOptions): Promise<void> {
+  const { optimizer, accumulate, decayAll } = options;
+  const settings = JSON.stringify({ ...optimizer, wgsl: undefined });
+  const key = `update ${activeAdapter(state)?.name ?? "weights"} ${settings} ${accumulate > 1} ${decayAll}`;
+  const made = await program(state, key, () => {
+    const graph = new Graph(state.device.target);
+    const layout = trainedLayout(state, options);
+    const gradients = flatPages(graph, layout, accumulate > 1 ? "total" : "grads");
+    gradientNorm(graph, gradients);
+    update(graph, layout, { optimizer, gradients });
+    ringWrite(graph);
+    return { graph, constants: new Map(), inputs: { scalars: scalarsLeaf(graph) }, results: {} };
+  });
+  write(made.executable, made.inputs.scalars!, encodeScalars(scalars));
+  run(made.executable);
+}
+
+/** Read the whole ring; waits until the GPU is idle. */
+export async function readRing(state: ModelState): Promise<RingRow[]> {
+  const words = await fetch(state.store, ringLeaf(new Graph()).name, { length: 4 * RING_SLOTS });
+  return Array.from({ length: RING_SLOTS }, (_, slot) => {
+    const [loss, gradNorm, flag] = words.subarray(4 * slot, 4 * slot + 3);
+    return { loss: loss!, gradNorm: gradNorm!, nonFinite: flag !== 0 };
+  });
+}
+
+/** Free gradients, moments and rings of a run, so that the next one starts from nothing. */
+export function endTraining(state: ModelState, options: StepOptions): void {
+  const { name } = trainedLayout(state, options);
+  const prefix = `${name} `;
+  const mine = [...state.store.buffers.keys()].filter((key) =>
+    key.startsWith(prefix) && !key.startsWith(`${prefix}params.`)
+  );
+  for (const [key, { executable }] of state.programs) {
+    if (!key.startsWith("train ") && !key.startsWith("update ")) continue;
+    state.programs.delete(key);
+    executable.destroy();
+  }
+  release(state.store, [...mine, "loss", "stats", "ring"]);
+}

@@ -1,0 +1,109 @@
+// The tensors of a model as arrays: read from the GPU, written to it, moved into flat storage.
+import { size } from "../core/dims.ts";
+import { CheckpointError } from "../core/errors.ts";
+import { readBack, upload } from "../gpu/buffer.ts";
+import { release, resident } from "../gpu/store.ts";
+import { decays } from "../optim/decay.ts";
+import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
+import { countElements, type TensorSpec } from "./leaves.ts";
+import { dropPrograms } from "./programs.ts";
+import { activeAdapter, type AdapterState, type ModelState } from "./state.ts";
+
+/** Lay tensors out in flat storage called `name`. */
+export function layoutOf({ device }: ModelState, name: string, tensors: Iterable<TensorSpec>): FlatLayout {
+  const list = [...tensors].map((tensor) => ({ name: tensor.name, shape: tensor.shape, decay: decays(tensor.name) }));
+  return flatLayout(list, { name, maxWords: device.target.maxBinding / 4 });
+}
+
+/** Write tensors into their places of flat storage. */
+export async function writeFlat(
+  { store }: ModelState,
+  layout: FlatLayout,
+  tensors: Iterable<readonly [string, Float32Array<ArrayBuffer>]>,
+): Promise<void> {
+  for (const [page, words] of layout.pages.entries()) {
+    await resident(store, pageName(layout, "params", page), 4 * words);
+  }
+  for (const [name, values] of tensors) {
+    const { page, offset } = layout.tensors.get(name)!.place;
+    upload(store.device, store.buffers.get(pageName(layout, "params", page))!, values, 4 * offset);
+  }
+}
+
+/** Read all tensors of flat storage, in one mapping. */
+export async function readFlat({ store }: ModelState, layout: FlatLayout): Promise<Map<string, Float32Array>> {
+  const tensors = [...layout.tensors.values()];
+  const parts = await readBack(
+    store.device,
+    layout.name,
+    tensors.map(({ place: { page, offset, length } }) => ({
+      buffer: store.buffers.get(pageName(layout, "params", page))!,
+      offset,
+      length,
+    })),
+  );
+  return new Map(tensors.map(({ name }, i) => [name, new Float32Array(parts[i]!.buffer)]));
+}
+
+/**
+ * The adapter in use.
+ *
+ * @throws {CheckpointError} `adapter/none`.
+ */
+export function requireAdapter(state: ModelState): AdapterState {
+  const adapter = activeAdapter(state);
+  if (adapter) return adapter;
+  throw new CheckpointError("adapter/none", "Cannot use the adapter as the model has none in use", {
+    hint: state.merged ? "It is merged into the weights: unmerge() first." : "Add or load one first.",
+  });
+}
+
+/** Tensors of the adapter in use, by PEFT's saved names. */
+export function adapterTensors(state: ModelState): Promise<Map<string, Float32Array>> {
+  return readFlat(state, requireAdapter(state).layout);
+}
+
+/** All weights, by their names in the checkpoint. */
+export async function weightTensors(state: ModelState): Promise<Map<string, Float32Array>> {
+  if (state.full) return readFlat(state, state.full);
+  const tensors = new Map<string, Float32Array>();
+  for (const name of state.inventory.weights.keys()) tensors.set(name, await readWeight(state, name));
+  return tensors;
+}
+
+/** One weight. */
+export async function readWeight(state: ModelState, name: string): Promise<Float32Array<ArrayBuffer>> {
+  const place = state.full?.tensors.get(name)?.place;
+  const { shape } = state.inventory.weights.get(name)!;
+  const buffer = state.store.buffers.get(place ? pageName(state.full!, "params", place.page) : name)!;
+  const [words] = await readBack(state.device, name, [{ buffer, offset: place?.offset ?? 0, length: size(shape) }]);
+  return new Float32Array(words!.buffer);
+}
+
+/** Replace one weight. */
+export function writeWeight(state: ModelState, name: string, values: Float32Array<ArrayBuffer>): void {
+  const place = state.full?.tensors.get(name)?.place;
+  const buffer = state.store.buffers.get(place ? pageName(state.full!, "params", place.page) : name)!;
+  upload(state.device, buffer, values, 4 * (place?.offset ?? 0));
+}
+
+/** Move all weights into flat storage, so that they can be trained. */
+export async function unfreeze(state: ModelState): Promise<void> {
+  if (state.full) return;
+  const layout = layoutOf(state, "weights", state.inventory.weights.values());
+  dropPrograms(state);
+  await writeFlat(state, layout, []);
+  for (const name of layout.tensors.keys()) {
+    await writeFlat(state, layout, [[name, await readWeight(state, name)]]);
+    release(state.store, [name]);
+  }
+  state.full = layout;
+}
+
+/** Trained and all parameters. */
+export function countTrained(state: ModelState): { readonly trained: number; readonly total: number } {
+  const base = countElements(state.inventory.weights.values());
+  const adapter = activeAdapter(state);
+  const added = adapter ? countElements(adapter.tensors.values()) : 0;
+  return { trained: adapter ? added : state.full ? base : 0, total: base + added };
+}
