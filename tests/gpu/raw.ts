@@ -1,4 +1,6 @@
-// Raw kernels as ops, to misuse the device through the API that ops use.
+// Raw kernels as ops, and errors by their codes, to misuse the device through the API that ops use.
+import { assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
+import { DeviceError, type GraftError, OutOfMemoryError } from "../../src/core/errors.ts";
 import { defineOp, type Graph, type Kernel, type Value, type Values } from "../../src/graph/graph.ts";
 import type { Shape } from "../../src/core/dims.ts";
 
@@ -34,4 +36,12 @@ export function raw(graph: Graph, inputs: Values, shape: Shape, kernel: RawKerne
     }],
   });
   return graph.add(op, inputs, null)[0];
+}
+
+/** Check the class, code and words of an error. */
+export function assertCode(error: Error, code: string, ...words: string[]): void {
+  const Kind = code.startsWith("mem/") ? OutOfMemoryError : DeviceError;
+  assertInstanceOf(error, Kind, `${error}`);
+  assertEquals((error as GraftError).code, code, error.message);
+  for (const word of words) assertStringIncludes(error.message, word);
 }
