@@ -160,8 +160,8 @@ ${eachLogit(V, group, (_, x) => `mass += ${kept(x)};`)}
   var own = 0.0;
 ${eachLogit(V, group, (_, x) => `own += ${kept(x)};`)}
   let sums = before(own, lane);
-  let key_words = vec2u(scalars[p.seed_word] ^ p.stream, position[p.position_word]);
-  let goal = random_uniform(key_words, p.first + n) * sums.y;
+  let draw = random_key(scalars[p.seed_word], position[p.position_word], p.stream);
+  let goal = random_uniform(draw, p.first + n) * sums.y;
   // Exactly one lane passes the goal, by the same additions as above; its token plus one, 0.0 elsewhere.
   var chosen = 0.0;
   if (sums.x <= goal && goal < sums.x + own) {

@@ -112,7 +112,7 @@ const sampleOp = defineOp<SampleAttrs, V3, V1>({
  * One token drawn from each row of logits[S, V] → u32 [S].
  *
  * The draw of row s is a function of the seed in `scalars`, the position, `stream` and s, and of nothing else:
- * `uniform([seed ^ stream, position], s)` of the random numbers.
+ * `uniform(randomKey(seed, position, stream), s)` of src/core/random.ts.
  *
  * @param scalars The scalars of a run, u32.
  * @throws {RangeError} listing every option that is out of range.

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { uniform } from "../../src/core/random.ts";
+import { randomKey, uniform } from "../../src/core/random.ts";
 import { encodeScalars, SCALARS_WORDS } from "../../src/core/scalars.ts";
 import type { DeviceOptions, GraftDevice } from "../../src/gpu/device.ts";
 import { compile, read, run, write } from "../../src/gpu/executable.ts";
@@ -123,7 +123,7 @@ for (const { draws, ...device } of classes) {
         step,
         build: ({ logits, scalars }) => sample(logits, scalars, { stream }),
       });
-      const key = [(seed ^ stream) >>> 0, step] as const;
+      const key = randomKey(seed, step, stream);
       assertEquals([...tokens], Array.from({ length: S }, (_, s) => uniform(key, s) < 0.5 ? 0 : 1));
     }
   }, device);
@@ -170,7 +170,7 @@ gpuTest("sample takes the position from another word", async (gpu) => {
     tokens: Array.from({ length: S }, (_, i) => 40 + i),
     build: ({ logits, scalars, tokens }) => sample(logits, scalars, { position: { value: tokens, word: 2 } }),
   });
-  assertEquals([...tokens], Array.from({ length: S }, (_, s) => uniform([5, 42], s) < 0.5 ? 0 : 1));
+  assertEquals([...tokens], Array.from({ length: S }, (_, s) => uniform(randomKey(5, 42, 0), s) < 0.5 ? 0 : 1));
 });
 
 gpuTest("penalizeRepeats divides and multiplies once for each token, up to the length", async (gpu) => {
