@@ -58,6 +58,7 @@ export {
   warmupSteps,
 } from "./schedule.ts";
 export { sgd, type SgdOptions } from "./sgd.ts";
+export type { Sweep } from "../../shaders/lib/sweep.ts";
 export { accumulate, lossLeaf, recordLoss, ringLeaf, ringWrite } from "./window.ts";
 
 /** Optimizers by name. */

@@ -4,8 +4,8 @@ import { clip, CLIP_LANES, sumSquares } from "../../shaders/clip.ts";
 import { sweepWords } from "../../shaders/lib/sweep.ts";
 import { size } from "../core/dims.ts";
 import { SCALARS, SCALARS_WORDS } from "../core/scalars.ts";
-import { sweepOf } from "./sweep.ts";
 import { defineOp, type Graph, type V0, type V1, type V3, type Value, type Values } from "../graph/graph.ts";
+import { sweepOf } from "./sweep.ts";
 
 /** The input of per-step numbers, see core/scalars.ts. */
 export function scalarsLeaf(graph: Graph): Value {

@@ -4,8 +4,8 @@ import { type Sweep, sweepWords } from "../../shaders/lib/sweep.ts";
 import { ConfigError } from "../core/errors.ts";
 import { floatBits, type Graph, type Op, type V0, type Value, type Values } from "../graph/graph.ts";
 import { type FlatLayout, flatPages, type FlatRange } from "./flat.ts";
-import { sweepOf } from "./sweep.ts";
 import { scalarsLeaf, statsLeaf } from "./norm.ts";
+import { sweepOf } from "./sweep.ts";
 
 /** What an optimizer divides by at one step. */
 export interface Corrections {

@@ -7,8 +7,8 @@ import { ShapeError } from "../core/errors.ts";
 import { RING_SLOTS } from "../core/scalars.ts";
 import { defineOp, type Graph, type V0, type V3, type V4, type Value } from "../graph/graph.ts";
 import { type FlatLayout, flatPages } from "./flat.ts";
-import { sweepOf } from "./sweep.ts";
 import { scalarsLeaf, statsLeaf } from "./norm.ts";
+import { sweepOf } from "./sweep.ts";
 
 const accumulateOp = defineOp<null, V3, V0>({
   name: "accumulate",

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { OutOfMemoryError } from "../../src/core/errors.ts";
 import { compile, run, write } from "../../src/gpu/executable.ts";
 import { createStore, put, release } from "../../src/gpu/store.ts";
-import { Graph, type Kernel, type Value } from "../../src/graph/graph.ts";
+import { defineOp, Graph, type Kernel, type Value } from "../../src/graph/graph.ts";
 import { adamw, placeGradients } from "../../src/optim/mod.ts";
 import { flatLayout, flatLeaves, flatPages } from "../../src/optim/flat.ts";
 import { gradientNorm } from "../../src/optim/norm.ts";
@@ -116,6 +116,22 @@ Deno.test("a gradient of its own is placed, one that is shared or an input is st
     '"z"',
   );
   assertThrows(() => placeGradients(graph, new Map([[x, graph.leaf("input", "j", [4])]]), layout), TypeError);
+});
+
+Deno.test("a gradient that a second kernel of its own node reads is stored", () => {
+  const twoKernels = defineOp<null, readonly [Value], readonly [Value]>({
+    name: "two_kernels",
+    infer: ([x]) => [x],
+    kernels: ({ inputs: [x], outputs: [y] }) => [
+      { name: "first", wgsl: "", read: [x], write: [y], workgroups: 1, trips: 0 },
+      { name: "second", wgsl: "", read: [{ value: y, offset: 0, length: 1 }], write: [y], workgroups: 1, trips: 0 },
+    ],
+  });
+  const graph = new Graph();
+  const layout = flatLayout([{ name: "x", shape: [3] }], { maxWords: 2 ** 20 });
+  const x = flatLeaves(graph, layout).get("x")!;
+  placeGradients(graph, new Map([[x, graph.add(twoKernels, [x], null)[0]]]), layout);
+  assertEquals([graph.places.size, graph.nodes.at(-1)!.op.name], [0, "store"]);
 });
 
 gpuTest("gradients arrive in their pages", async (device) => {
