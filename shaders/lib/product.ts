@@ -12,6 +12,8 @@ export interface ProductFeatures {
   readonly tb: boolean;
   /** Operands that are read and written as vectors of four words. */
   readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+  /** Tiles reach beyond the last row or column of c. */
+  readonly edge: boolean;
   /** A bias[N] is added. */
   readonly bias: boolean;
   /** A matrix like c is added. */
@@ -29,7 +31,7 @@ export const PRODUCT_UNIFORM_WORDS = 64;
  * Structures, bindings, and the functions that find a matrix of a batch and put a result in place.
  * Sums are in units of alpha: the low product counts `low_ratio` = low alpha / alpha.
  */
-export function productPrelude({ vectors, bias, add, accumulate, low }: ProductFeatures): string {
+export function productPrelude({ vectors, edge, bias, add, accumulate, low }: ProductFeatures): string {
   const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
   const reads = [
     `a_in: ${type(vectors.a)}`,
@@ -55,18 +57,20 @@ ${declarations}
 fn start(x: Matrix, batch: u32) -> u32 {
   return x.offset + batch / p.inner * x.outer + batch % p.inner / x.group * x.inner;
 }
-${epilogue({ vectors, bias, add, accumulate })}`;
+${epilogue({ vectors, edge, bias, add, accumulate })}`;
 }
 
 // `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns.
-function epilogue({ vectors, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low">): string {
+function epilogue({ vectors, edge, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low">): string {
   const type = vectors.c ? "vec4f" : "f32";
   const step = vectors.c ? " / 4u" : "";
   return wgsl`
 struct Home { c: u32, add: u32 }
 fn home(batch: u32) -> Home { return Home(start(p.c, batch), start(p.add, batch)); }
 fn ${vectors.c ? "finish4" : "finish"}(value: ${type}, at: Home, m: u32, n: u32) {
+#if ${edge}
   if (m >= p.M || n >= p.N) { return; }
+#endif
   let i = (at.c + m * p.c.stride + n)${step};
   var y = p.alpha * value;
 #if ${bias}

@@ -30,13 +30,16 @@ type Body = Pick<Kernel, "wgsl" | "workgroups" | "trips">;
 
 function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target): Body {
   const { M, N, K, low, repeat = 1 } = piece;
-  const tile = softwareTile(M, N, subgroup);
+  const work = M * N * K * repeat * batches(piece);
+  const tile = softwareTile({ M, N, work, wide: featuresOf(piece, bound, true).vectors.c }, subgroup);
   const { rows, lanes, width, groups } = tile;
+  const columns = lanes * width * groups;
   const features = featuresOf(piece, bound, width === 4);
   const R = low?.R ?? 0;
+  const ragged = { edge: M % rows !== 0 || N % columns !== 0, tail: K % 4 !== 0, lowTail: R % 4 !== 0 };
   return {
-    wgsl: matmulSoftware({ ...features, tile, tail: K % 4 !== 0, lowTail: R % 4 !== 0 }),
-    workgroups: [Math.ceil(N / (lanes * width * groups)), Math.ceil(M / rows), batches(piece)],
+    wgsl: matmulSoftware({ ...features, ...ragged, tile }),
+    workgroups: [Math.ceil(N / columns), Math.ceil(M / rows), batches(piece)],
     trips: repeat * Math.ceil(K / 4) + Math.ceil(R / 4),
   };
 }
@@ -44,7 +47,7 @@ function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target)
 function directKernel(piece: Piece, bound: BoundProduct): Body {
   const { M, N, K, low, repeat = 1 } = piece;
   return {
-    wgsl: matmulDirect(featuresOf(piece, bound, false)),
+    wgsl: matmulDirect({ ...featuresOf(piece, bound, false), edge: false }),
     workgroups: [Math.ceil(N / DIRECT_LANES), M, batches(piece)],
     trips: repeat * K + (low?.R ?? 0),
   };
@@ -55,7 +58,7 @@ function batches({ batch: { outer, inner } = { outer: 1, inner: 1 } }: Piece): n
 }
 
 /** What the text depends on; `wide`: the kernel reads four neighbouring columns of b and c at once. */
-function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): ProductFeatures {
+function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): Omit<ProductFeatures, "edge"> {
   const { N, K, ta = false, tb = false, bias, add, low, accumulate = false } = piece;
   const { a, b, c } = bound;
   const lowTb = low?.tb ?? tb;
