@@ -5,8 +5,11 @@
 import { wgsl } from "../wgsl.ts";
 import type { LaneGroup } from "./reduce.ts";
 
-/** Vectors that one lane keeps in registers; beyond, unrolled text and register spills cost more than a loop. */
-const KEPT = 64;
+/**
+ * Vectors that one lane keeps; beyond, the row is read again. A GPU has 255 registers a lane, so 32 vectors leave room;
+ * the software driver keeps them on its stack, where they are still cheaper than another load from a buffer.
+ */
+const KEPT = { gpu: 32, software: 64 } as const;
 
 /** Options of {@linkcode rowWalk}. */
 export interface RowWalkOptions {
@@ -36,7 +39,7 @@ export interface RowShader {
 }
 
 /** The text that walks rows of one width. */
-export function rowWalk({ D, group: { lanes }, values }: RowWalkOptions): RowWalk {
+export function rowWalk({ D, group: { lanes, shuffle }, values }: RowWalkOptions): RowWalk {
   const { vector, width } = vectorsOf(D);
   const visits = Math.ceil(width / lanes);
   const names = Object.entries(values);
@@ -45,7 +48,7 @@ const D = ${D}.0;
 const WIDTH = ${width}u;
 const LANES = ${lanes}u;
 fn total(v: Vector) -> f32 { return ${vector ? "(v.x + v.y) + (v.z + v.w)" : "v"}; }`;
-  if (visits * names.length > KEPT) {
+  if (visits * names.length > KEPT[shuffle ? "software" : "gpu"]) {
     const loads = names.map(([name, load]) => `let ${name} = ${load};`).join(" ");
     return {
       header,
