@@ -83,3 +83,13 @@ fn gelu_slope(x: vec4f) -> vec4f {
   return normal_share(x) + z * exp(-0.5 * z * z) * ${1 / Math.sqrt(2 * Math.PI)};
 }`;
 }
+
+/** `bounded_tanh(x)`: tanh, clamped since it is ±1 beyond ±15 and some drivers overflow there; NaN stays NaN. */
+export function boundedTanh(): string {
+  return wgsl`
+fn bounded_tanh(x: vec4f) -> vec4f {
+  let y = tanh(clamp(x, vec4f(-15.0), vec4f(15.0)));
+  let nan = (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
+  return select(y, x, nan);
+}`;
+}

@@ -1,5 +1,5 @@
 // Activation functions; equations in shaders/activations.ts.
-import { geluErf, geluTanh, silu as siluFunctions } from "../../shaders/activations.ts";
+import { boundedTanh, geluErf, geluTanh, silu as siluFunctions } from "../../shaders/activations.ts";
 import { elementwise as shader, ELEMENTWISE_LANES } from "../../shaders/elementwise.ts";
 import { size } from "../core/dims.ts";
 import { defineOp, type Kernel, type Op, type V1, type V2, type V3, type Value } from "../graph/graph.ts";
@@ -53,10 +53,10 @@ const reluOp = curve({
   gradient: "select(vec4f(), dy, y > vec4f())",
   saved: "y",
 });
-// Beyond ±15 tanh is ±1 in f32; some drivers overflow there.
 const tanhOp = curve({
   name: "tanh",
-  forward: "tanh(clamp(x, vec4f(-15.0), vec4f(15.0)))",
+  functions: boundedTanh(),
+  forward: "bounded_tanh(x)",
   gradient: "dy * (1.0 - y * y)",
   saved: "y",
 });
