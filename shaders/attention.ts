@@ -5,14 +5,23 @@
 //
 // A row sees the keys that are real, not later than itself (causal) and among the last `window`. Scores that products
 // left unwritten (above the diagonal, behind column T) are written as 0 up to a multiple of `tile`, where products stop.
-// One group of lanes per row; each lane keeps a running maximum and the sum of exp relative to it (arXiv:1805.02867).
+// A row belongs to one lane or to the lanes of a workgroup; a lane keeps its running maximum and the sum of exp
+// relative to it (arXiv:1805.02867).
+import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
-import { type LaneGroup, reduction } from "./lib/reduce.ts";
+import { reduction } from "./lib/reduce.ts";
 import { wgsl } from "./wgsl.ts";
 
+/** How lanes and rows meet. */
+export interface AttentionLanes {
+  /** Invocations of a workgroup, a power of two. */
+  readonly lanes: number;
+  /** They share a row; else each has its own (the software driver, where a workgroup costs as much as ten loads). */
+  readonly shared: boolean;
+}
+
 /** Which keys a row sees. */
-export interface AttentionRowOptions {
-  readonly group: LaneGroup;
+export interface AttentionRowOptions extends AttentionLanes {
   readonly causal: boolean;
   /** Only the last keys, so many, up to the row itself; needs `causal`. */
   readonly window?: number;
@@ -30,13 +39,25 @@ export interface AttentionSoftmaxOptions extends AttentionRowOptions {
 const MASKED = "-1e30";
 
 /** Loop iterations of a lane for rows of `T` keys. */
-export function attentionRowTrips(T: number, { lanes }: LaneGroup): number {
-  return 2 * Math.ceil(Math.ceil(T / 4) / lanes);
+export function attentionRowTrips(T: number, { lanes, shared }: AttentionLanes): number {
+  return 2 * Math.ceil(Math.ceil(T / 4) / (shared ? lanes : 1)) + 2;
 }
 
-/** The vectors [from, to) that hold all keys that a row may see, and the end of what it writes. */
-const span = ({ causal, window, tile }: AttentionRowOptions) =>
+/** Rows of a workgroup. */
+export function attentionRowsPerGroup({ lanes, shared }: AttentionLanes): number {
+  return shared ? 1 : lanes;
+}
+
+/** The row of a lane, the vectors [from, to) that hold all keys that it may see, and the end of what it writes. */
+const span = ({ lanes, shared, causal, window, tile }: AttentionRowOptions) =>
   wgsl`
+#if ${shared}
+const STEP = ${lanes}u;
+fn row_number(group: u32, lane: u32) -> u32 { return group; }
+#else
+const STEP = 1u;
+fn row_number(group: u32, lane: u32) -> u32 { return group * ${lanes}u + lane; }
+#endif
 struct P { rows: u32, first: u32, T: u32, H: u32 }
 const COLUMN = vec4u(0u, 1u, 2u, 3u);
 fn width() -> u32 { return (p.T + 3u) / 4u; }
@@ -70,22 +91,27 @@ fn inside(row: u32, c: u32) -> vec4<bool> {
 #endif
 }`;
 
+/** Zeros in front of and behind the vectors [from, to). */
+const clear = (scores: string) =>
+  `  for (var c = lane % STEP; c < from_c; c += STEP) { ${scores}[start + c] = vec4f(); }
+  for (var c = to_c + lane % STEP; c < end_of(row); c += STEP) { ${scores}[start + c] = vec4f(); }`;
+
+/** `name(value, lane)`: the values of the lanes that share a row, combined. */
+function joined(name: string, combine: "sum" | "max", { lanes, shared }: AttentionLanes): string {
+  if (shared) return reduction({ lanes, shuffle: false }, { name, type: "f32", combine });
+  return `fn ${name}(value: f32, lane: u32) -> f32 { return value; }`;
+}
+
 /** mask[B, T] (where there is one), S[M, T, C] → P[M, T, C] in place, for M matrices (sequence by sequence, head by head). */
 export function attentionSoftmax(options: AttentionSoftmaxOptions): string {
-  const { group, window, mask } = options;
+  const { lanes, window, mask } = options;
   const masked = mask !== "none";
   return wgsl`
-#if ${mask === "vectors"}
-@group(0) @binding(0) var<storage, read> mask: array<vec4u>;
-#elif ${masked}
-@group(0) @binding(0) var<storage, read> mask: array<u32>;
-#endif
-@group(0) @binding(${masked ? 1 : 0}) var<storage, read_write> S: array<vec4f>;
-@group(0) @binding(${masked ? 2 : 1}) var<uniform> p: P;
+${declareBuffers(masked ? [`mask: array<${mask === "vectors" ? "vec4u" : "u32"}>`] : [], ["S: array<vec4f>"])}
 ${flatWorkgroup()}
 ${span(options)}
-${reduction(group, { name: "row_max", type: "f32", combine: "max" })}
-${reduction(group, { name: "row_sum", type: "f32", combine: "sum" })}
+${joined("row_max", "max", options)}
+${joined("row_sum", "sum", options)}
 
 fn visible(sequence: u32, row: u32, c: u32) -> vec4<bool> {
   var seen = inside(row, c);
@@ -101,9 +127,9 @@ fn visible(sequence: u32, row: u32, c: u32) -> vec4<bool> {
   return seen;
 }
 
-@compute @workgroup_size(${group.lanes})
+@compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups);
+  let i = row_number(flat_workgroup(id, groups), lane);
   if (i >= p.rows) { return; }
   let row = (p.first + i) % p.T;
   let start = i * width();
@@ -112,7 +138,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let sequence = (p.first + i) / p.T / p.H;
   var highest = ${MASKED};
   var sum = 0.0;
-  for (var c = from_c + lane; c < to_c; c += ${group.lanes}u) {
+  for (var c = from_c + lane % STEP; c < to_c; c += STEP) {
     let x = select(vec4f(${MASKED}), S[start + c], visible(sequence, row, c));
     let next = max(highest, max(max(x.x, x.y), max(x.z, x.w)));
     let e = exp(x - vec4f(next));
@@ -122,46 +148,38 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let top = row_max(highest, lane);
   let total = row_sum(sum * exp(highest - top), lane);
   let share = select(1.0 / total, 0.0, top == ${MASKED});
-  for (var c = lane; c < end_of(row); c += ${group.lanes}u) {
-    var y = vec4f();
-    if (c >= from_c && c < to_c) {
-      y = select(y, exp(S[start + c] - vec4f(top)) * share, visible(sequence, row, c));
-    }
-    S[start + c] = y;
+  for (var c = from_c + lane % STEP; c < to_c; c += STEP) {
+    S[start + c] = select(vec4f(), exp(S[start + c] - vec4f(top)) * share, visible(sequence, row, c));
   }
+${clear("S")}
 }`;
 }
 
 /** P[M, T, C], dP[M, T, C] → dS[M, T, C] in the place of dP. */
 export function attentionSoftmaxGrad(options: AttentionRowOptions): string {
-  const { group } = options;
+  const { lanes } = options;
   return wgsl`
-@group(0) @binding(0) var<storage, read> P_in: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> G: array<vec4f>;
-@group(0) @binding(2) var<uniform> p: P;
+${declareBuffers(["P_in: array<vec4f>"], ["G: array<vec4f>"])}
 ${flatWorkgroup()}
 ${span(options)}
-${reduction(group, { name: "row_sum", type: "f32", combine: "sum" })}
+${joined("row_sum", "sum", options)}
 
-@compute @workgroup_size(${group.lanes})
+@compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups);
+  let i = row_number(flat_workgroup(id, groups), lane);
   if (i >= p.rows) { return; }
   let row = (p.first + i) % p.T;
   let start = i * width();
   let from_c = from_of(row);
   let to_c = to_of(row);
   var sum = 0.0;
-  for (var c = from_c + lane; c < to_c; c += ${group.lanes}u) {
+  for (var c = from_c + lane % STEP; c < to_c; c += STEP) {
     sum += dot(P_in[start + c], select(vec4f(), G[start + c], inside(row, c)));
   }
   let total = row_sum(sum, lane);
-  for (var c = lane; c < end_of(row); c += ${group.lanes}u) {
-    var y = vec4f();
-    if (c >= from_c && c < to_c) {
-      y = select(y, P_in[start + c] * (G[start + c] - vec4f(total)), inside(row, c));
-    }
-    G[start + c] = y;
+  for (var c = from_c + lane % STEP; c < to_c; c += STEP) {
+    G[start + c] = select(vec4f(), P_in[start + c] * (G[start + c] - vec4f(total)), inside(row, c));
   }
+${clear("G")}
 }`;
 }

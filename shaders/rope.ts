@@ -5,6 +5,7 @@
 //
 // The gradient is the rotation by the negative angle. One invocation per vector of a half head.
 // The position t of row n is n mod T plus an offset, or is read: position[n], or position[0] for all rows.
+import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
 import { vectorType, widthOf } from "./lib/vector.ts";
 import { wgsl } from "./wgsl.ts";
@@ -31,18 +32,11 @@ export function ropeWorkgroups(rows: number, { heads, E }: RopeShaderOptions): n
 export function rope({ heads, E, inverse, position }: RopeShaderOptions): string {
   const width = widthOf(E / 2);
   const type = vectorType(width);
-  const read = position !== "row";
+  const tables = ["x", "cos_table", "sin_table"].map((name) => `${name}: array<${type}>`);
   return wgsl`
 struct P { rows: u32, first: u32, T: u32, offset: u32 }
 const HALF = ${E / 2 / width}u; // vectors of half a head
-@group(0) @binding(0) var<storage, read> x: array<${type}>;
-@group(0) @binding(1) var<storage, read> cos_table: array<${type}>;
-@group(0) @binding(2) var<storage, read> sin_table: array<${type}>;
-#if ${read}
-@group(0) @binding(3) var<storage, read> position: array<u32>;
-#endif
-@group(0) @binding(${read ? 4 : 3}) var<storage, read_write> y: array<${type}>;
-@group(0) @binding(${read ? 5 : 4}) var<uniform> p: P;
+${declareBuffers([...tables, ...(position === "row" ? [] : ["position: array<u32>"])], [`y: array<${type}>`])}
 ${flatWorkgroup()}
 
 fn position_of(row: u32) -> u32 {

@@ -5,12 +5,17 @@
 //
 // Scores are [B·H, T, C], with C = T rounded up to vectors of four. Heads are columns of a value [N, heads·E], where
 // the products read and write them in place: q, k and v may be three values or columns of one.
-import { attentionRowTrips, attentionSoftmax, attentionSoftmaxGrad } from "../../shaders/attention.ts";
+import {
+  type AttentionLanes,
+  attentionRowsPerGroup,
+  attentionRowTrips,
+  attentionSoftmax,
+  attentionSoftmaxGrad,
+} from "../../shaders/attention.ts";
 import type { Kernel, Value, Values } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { parts, rowRange } from "./parts.ts";
 import { CAUSAL_ROWS, type MatrixRef, type ProductCall, productKernels } from "./product.ts";
-import { laneGroup } from "./rows.ts";
 
 /** Sizes of an attention, and which keys a row sees. */
 export interface AttentionSizes {
@@ -74,20 +79,24 @@ interface RowCall {
 
 function rowKernels(call: RowCall, { B, T, H }: AttentionSizes, target: Target): Kernel[] {
   const { name, wgsl, whole = [], scores = [], output } = call;
-  const N = B * H * T;
+  const N = B * H * T, lanes = rowLanes(target);
   return parts(N, scoresPitch(T), target).map((part) => ({
     name,
     wgsl,
     read: [...whole, ...scores.map((v) => rowRange(v, N, part))],
     write: [rowRange(output, N, part)],
     uniform: [part.hi - part.lo, part.lo, T, H],
-    workgroups: part.hi - part.lo,
-    trips: attentionRowTrips(T, laneGroup(target)),
+    workgroups: Math.ceil((part.hi - part.lo) / attentionRowsPerGroup(lanes)),
+    trips: attentionRowTrips(T, lanes),
   }));
 }
 
+function rowLanes({ kind }: Target): AttentionLanes {
+  return kind === "software" ? { lanes: 32, shared: false } : { lanes: 64, shared: true };
+}
+
 function rowOptions({ causal, window }: AttentionSizes, target: Target) {
-  return { group: laneGroup(target), causal, tile: CAUSAL_ROWS, ...window === undefined ? {} : { window } };
+  return { ...rowLanes(target), causal, tile: CAUSAL_ROWS, ...window === undefined ? {} : { window } };
 }
 
 /** What {@linkcode forwardKernels} reads and writes. */

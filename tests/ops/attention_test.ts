@@ -92,9 +92,10 @@ opTable("attention", [
   apart({ name: "left padding", B: 3, T: 7, H: 2, K: 1, E: 4, causal, mask: left }),
   apart({ name: "right padding", B: 2, T: 8, H: 2, K: 2, E: 4, causal: false, mask: right }),
   apart({ name: "window", B: 1, T: 23, H: 2, K: 1, E: 4, causal, window: 6 }),
+  apart({ name: "window and padding", B: 3, T: 7, H: 1, K: 1, E: 4, causal, window: 3, mask: left }),
   apart({ name: "more than one tile", B: 1, T: 139, H: 1, K: 1, E: 8, causal }),
   longest,
-  apart({ name: "gpu class", B: 2, T: 35, H: 2, K: 1, E: 8, causal, device: { kind: "gpu" } }),
+  apart({ name: "gpu class", B: 1, T: 131, H: 2, K: 1, E: 8, causal, device: { kind: "gpu" } }),
   apart({ name: "default class", B: 3, T: 7, H: 2, K: 1, E: 4, causal, mask: left, device: { kind: "default" } }),
   // 4 matrices of 40 x 40 words: 25 KiB; a part has 64 rows, 10 KiB.
   apart({ name: "scores above one binding", B: 2, T: 40, H: 2, K: 1, E: 4, causal, device: { maxBinding: 12288 } }),
