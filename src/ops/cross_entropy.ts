@@ -14,6 +14,7 @@ import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Kernel, type V1, type Value, type Values } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { type Part, parts, rowRange } from "./parts.ts";
+import { requireU32 } from "./require_u32.ts";
 import type { Word } from "./word.ts";
 
 /** What a cross-entropy counts. */
@@ -256,6 +257,7 @@ const crossEntropyGradOp = defineOp<LossAttrs, Values, V1>({
  * outside of the classes makes the loss NaN.
  *
  * @throws {ShapeError} if a shape does not fit.
+ * @throws {TypeError} if the labels are not u32.
  * @throws {RangeError} if `smoothing` is not in [0, 1).
  *
  * @example Usage
@@ -271,6 +273,7 @@ const crossEntropyGradOp = defineOp<LossAttrs, Values, V1>({
  */
 export function crossEntropy(logits: Value, labels: Value, options: CrossEntropyOptions = {}): Value {
   const { V } = sizes([logits, labels]);
+  requireU32("cross_entropy", { labels });
   const { attrs, extra } = lossAttrs("cross_entropy", V, options);
   return logits.graph.add(crossEntropyOp, [logits, labels, ...extra], attrs)[0]!;
 }

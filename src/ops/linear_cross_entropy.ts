@@ -19,6 +19,7 @@ import {
 import { isFilledWith } from "./elementwise.ts";
 import { type MatrixRef, productKernels } from "./product.ts";
 import { scaleBy } from "./scale_by.ts";
+import { requireU32 } from "./require_u32.ts";
 import type { Word } from "./word.ts";
 
 /** What {@linkcode linearCrossEntropy} works on. */
@@ -199,6 +200,7 @@ const linearCrossEntropyOp = defineOp<LossAttrs, Values, Values>({
  * are computed on the way. The op knows nothing of positions: the label of a row is what the row is to predict.
  *
  * @throws {ShapeError} if a shape does not fit.
+ * @throws {TypeError} if the labels are not u32.
  * @throws {RangeError} if `smoothing` is not in [0, 1), or one row of logits exceeds a binding.
  *
  * @example Usage
@@ -265,6 +267,7 @@ const rowsGradOp = defineOp<LossAttrs, Values, Values>({
  * result is the log-probability of each label.
  *
  * @throws {ShapeError} if a shape does not fit.
+ * @throws {TypeError} if the labels are not u32.
  * @throws {RangeError} if `smoothing` is not in [0, 1), or one row of logits exceeds a binding.
  */
 export function linearCrossEntropyRows(
@@ -281,6 +284,7 @@ function prepare({ hidden, weight, labels }: LinearCrossEntropyInputs, options: 
   readonly attrs: LossAttrs;
 } {
   const list = [hidden, weight, labels];
+  requireU32("linear_cross_entropy", { labels });
   const { attrs, extra } = lossAttrs("linear_cross_entropy", sizes(list).V, options);
   return { graph: hidden.graph, list: [...list, ...extra], attrs };
 }

@@ -14,6 +14,7 @@ import { defineOp, floatBits, type V1, type V3, type Value } from "../graph/grap
 import type { Target } from "../graph/target.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { parts, rowRange } from "./parts.ts";
+import { requireU32 } from "./require_u32.ts";
 import { laneGroup } from "./rows.ts";
 import type { Word } from "./word.ts";
 
@@ -116,6 +117,7 @@ const sampleOp = defineOp<SampleAttrs, V3, V1>({
  *
  * @param scalars The scalars of a run, u32.
  * @throws {RangeError} listing every option that is out of range.
+ * @throws {TypeError} if the scalars or the position are not u32.
  *
  * @example Usage
  * ```ts
@@ -139,7 +141,11 @@ export function sample(
   }
   if (!Number.isInteger(topK) || topK < 0) problems.push(`topK must be a whole number: received ${topK}`);
   if (!(topP > 0 && topP <= 1)) problems.push(`topP must be in (0, 1]: received ${topP}`);
+  if (!Number.isInteger(stream) || stream < 0 || stream >= 2 ** 32) {
+    problems.push(`stream must be a whole number below 2^32: received ${stream}`);
+  }
   if (problems.length > 0) throw new RangeError(`Cannot sample: ${problems.join("; ")}`);
+  requireU32("sample", { scalars, position: position.value });
   const attrs = { temperature, topK, topP, stream, word: position.word ?? 0 };
   return logits.graph.add(sampleOp, [logits, scalars, position.value], attrs)[0];
 }
@@ -175,6 +181,7 @@ const penalizeOp = defineOp<{ readonly penalty: number; readonly word: number },
  * @param tokens u32 [S, T]; those from `length` on, and ids above the vocabulary, do not count.
  * @param length The u32 word that says how many tokens each sequence has.
  * @throws {RangeError} if `penalty` is not above 0.
+ * @throws {TypeError} if the tokens or the length are not u32.
  */
 export function penalizeRepeats(
   logits: Value,
@@ -183,5 +190,6 @@ export function penalizeRepeats(
   { penalty }: { readonly penalty: number },
 ): Value {
   if (!(penalty > 0)) throw new RangeError(`Cannot penalize repeats by ${penalty}: the penalty must be above 0`);
+  requireU32("penalize_repeats", { tokens, length: length.value });
   return logits.graph.add(penalizeOp, [logits, tokens, length.value], { penalty, word: length.word ?? 0 })[0];
 }

@@ -122,7 +122,7 @@ Deno.test("nothing is computed for gradients that nobody asks for, and the logit
   assert(!names.some((name) => name.includes("'")), String(names));
 });
 
-Deno.test("a row of logits above one binding is an error that says so", () => {
+Deno.test("a row of logits above one binding, smoothing of one, and labels of f32 are errors that say so", () => {
   const graph = new Graph({ ...guaranteed, maxBinding: 4096 });
   const inputs = {
     hidden: graph.leaf("input", "h", [2, 4]),
@@ -131,4 +131,6 @@ Deno.test("a row of logits above one binding is an error that says so", () => {
   };
   assertThrows(() => linearCrossEntropy(inputs), RangeError, "Cannot hold a row of 1025 logits");
   assertThrows(() => linearCrossEntropyRows(inputs, { smoothing: 1 }), RangeError, "smoothing");
+  const labels = graph.leaf("input", "f", [2]);
+  assertThrows(() => linearCrossEntropy({ ...inputs, labels }), TypeError, "labels must be u32: received f32 [2]");
 });

@@ -197,9 +197,10 @@ Deno.test("sample lists the options that are out of range", () => {
   const logits = graph.leaf("input", "x", [1, 4]);
   const scalars = graph.leaf("input", "scalars", [16], { dtype: "u32" });
   const error = assertThrows(
-    () => sample(logits, scalars, { temperature: 0, topK: -1, topP: 0 }),
+    () => sample(logits, scalars, { temperature: 0, topK: -1, topP: 0, stream: 0.5 }),
     RangeError,
   );
-  for (const word of ["temperature", "topK", "topP"]) assert(error.message.includes(word));
+  for (const word of ["temperature", "topK", "topP", "stream"]) assert(error.message.includes(word));
+  assertThrows(() => sample(logits, logits), TypeError, "scalars must be u32: received f32 [1, 4]");
   assertThrows(() => penalizeRepeats(logits, scalars, { value: scalars }, { penalty: 0 }), RangeError, "by 0");
 });
