@@ -127,6 +127,24 @@ gpuTest("attention: what slots held before does not matter, not even NaN", async
   release(store);
 });
 
+for (const kind of ["software", "gpu"] as const) {
+  gpuTest(`attention: a NaN in a query reaches its rows and no others (${kind})`, async (device) => {
+    const graph = new Graph(device.target);
+    const sizes = { B: 1, T: 6, H: 2, K: 1, E: 4, causal };
+    const [q, k] = [graph.leaf("input", "q", [6, 8]), graph.leaf("input", "k", [6, 4])];
+    const o = attention({ q, k, v: k }, sizes);
+    const store = createStore(device);
+    const program = await compile(graph, { store, keep: [o] });
+    write(program, q, Float32Array.from(normal(48, 1), (x, i) => i === 3 * 8 + 5 ? NaN : x)); // row 3, head 1
+    write(program, k, Float32Array.from(normal(24, 2)));
+    run(program);
+    const [y] = await read(program, [o]);
+    assertEquals([...y!.keys()].filter((i) => Number.isNaN(y![i])), [28, 29, 30, 31]);
+    program.destroy();
+    release(store);
+  }, { kind });
+}
+
 Deno.test("attention: shapes and options are checked", () => {
   const graph = new Graph();
   const q = graph.leaf("input", "q", [6, 8]), k = graph.leaf("input", "k", [6, 4]);
