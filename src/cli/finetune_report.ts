@@ -1,0 +1,104 @@
+// What `finetune` tells: the plan, the state before, and what training changed.
+import { printable } from "../core/errors.ts";
+import { describe } from "../data/dataset.ts";
+import type { GraftDevice } from "../gpu/device.ts";
+import { printableText } from "./command.ts";
+import type { Plan } from "./finetune_plan.ts";
+import { bytes, clock, digits, percent, plural, table } from "./format.ts";
+import type { Measured } from "./measure.ts";
+import { markedText } from "./sample_text.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Say what will be done. */
+export function showPlan(terminal: Terminal, plan: Plan): void {
+  const { model, data, output, memory, warnings, domains, tokenizer } = plan;
+  const { style } = terminal;
+  const line = (name: string, text: string) => terminal.say(`${style.bold(name.padEnd(9))}${text}`);
+  line("Model", `${printable(model)}, ${digits(memory.parameters)} parameters`);
+  line("Data", printableText(describe(data.report)));
+  const example = data.examples[0]!;
+  const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";
+  line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);
+  line("Method", methodLine(plan));
+  const { weights, trained, temporaries, total } = memory;
+  const parts = `weights ${bytes(weights)}, trained ${bytes(trained)}, step ${bytes(temporaries)}`;
+  line("Memory", `about ${bytes(total)} on the device: ${parts}`);
+  line("Output", printable(output));
+  if (!domains.some(({ name }) => name === "new")) {
+    warnings.concat("no rows to evaluate on: give --eval-data").forEach((text) => terminal.note(`warning: ${text}`));
+  } else warnings.forEach((text) => terminal.note(`warning: ${text}`));
+}
+
+function methodLine({ adapter, targets, sites, memory: { trainedParameters, parameters } }: Plan): string {
+  const share = `${digits(trainedParameters)} of ${digits(parameters)} parameters are trained (${
+    percent(trainedParameters / parameters)
+  })`;
+  if (!adapter) return `all weights; ${share}`;
+  const names = [...new Set(targets.map(({ path }) => path.split(".").at(-1)!))].join(", ");
+  return `adapted ${targets.length} of ${sites} linear maps: ${names}; ${share}`;
+}
+
+/** Say where it runs and what the model does before training. */
+export function showBefore(
+  terminal: Terminal,
+  { device, before }: { readonly device: GraftDevice; readonly before: Measured },
+): void {
+  const kind = device.software ? "a software driver" : "a GPU";
+  terminal.say(`${terminal.style.bold("Device".padEnd(9))}${printable(device.name)}, ${kind}`);
+  for (const { name, loss, perplexity, tokens } of before.domains) {
+    const figures = `loss ${loss.toFixed(3)}, perplexity ${perplexity.toFixed(1)} on ${plural(tokens, "token")}`;
+    terminal.say(`${terminal.style.bold("Before".padEnd(9))}${name} domain: ${figures}`);
+  }
+}
+
+/** What {@linkcode showAfter} compares. */
+export interface Comparison {
+  readonly plan: Plan;
+  readonly before: Measured;
+  readonly after: Measured;
+  readonly steps: number;
+  readonly seconds: number;
+}
+
+/** Say what training changed, and what to type next. */
+export function showAfter(terminal: Terminal, { plan, before, after, steps, seconds }: Comparison): void {
+  const { style } = terminal;
+  terminal.say(`\nTrained ${plural(steps, "step")} in ${clock(seconds)} (evaluation and samples included).\n`);
+  if (after.domains.length > 0) {
+    terminal.say(table([
+      ["domain", "loss before", "after", "change", "perplexity before", "after"],
+      ...after.domains.map((now, i) => {
+        const then = before.domains[i]!;
+        const change = now.loss - then.loss;
+        return [
+          now.name,
+          then.loss.toFixed(3),
+          now.loss.toFixed(3),
+          `${change > 0 ? "+" : ""}${change.toFixed(3)}`,
+          then.perplexity.toFixed(1),
+          now.perplexity.toFixed(1),
+        ];
+      }),
+    ]));
+  }
+  after.samples.forEach(({ prompt, text }, i) => {
+    const opening = style.bold(printableText(prompt));
+    terminal.say(`\nbefore: ${opening}${printableText(before.samples[i]!.text)}`);
+    terminal.say(`after:  ${opening}${printableText(text)}`);
+  });
+  const { model, output, adapter, prompts } = plan;
+  const folder = quote(output), base = quote(model), prompt = quote(prompts[0] ?? "Once upon a time");
+  terminal.say(`\nSaved in ${printable(output)}. Next:`);
+  const next = adapter
+    ? [
+      `deno task generate --model ${base} --adapter ${folder} --compare --prompt ${prompt}`,
+      `deno task merge --model ${base} --adapter ${folder} --output ${folder}-merged`,
+    ]
+    : [`deno task generate --model ${folder}/model --prompt ${prompt}`];
+  for (const line of next) terminal.say(`  ${line}`);
+}
+
+/** A word as a shell takes it. */
+function quote(word: string): string {
+  return /^[\w./@:=-]+$/.test(word) ? word : `'${printable(word).replaceAll("'", "'\\''")}'`;
+}

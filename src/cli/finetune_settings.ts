@@ -1,0 +1,67 @@
+// Settings of `finetune`.
+import { schedules } from "../optim/schedule.ts";
+import type { Given } from "./arguments.ts";
+import { BUNDLED, EVAL_ROWS, LEARNING_RATE, MAX_LENGTH, SAMPLE_TOKENS } from "./defaults.ts";
+import { choice, count, flag, path, real, type Settings, text } from "./settings.ts";
+
+/** Names of the learning-rate schedules. */
+const SCHEDULES = Object.keys(schedules) as (keyof typeof schedules)[];
+
+/** The fields. */
+export const finetuneSchema = {
+  model: path("folder of the base model (the bundled base)", { placeholder: "DIR" }),
+  data: path("training rows: a file, or a folder with train.jsonl and valid.jsonl (the bundled set)"),
+  output: path("where the adapter goes, a new or empty folder (runs/<date>-<data>)", {
+    placeholder: "DIR",
+    transient: true,
+  }),
+  config: path("settings in YAML or JSON, such as config.yaml of a run; options win over it", {
+    placeholder: "FILE",
+    transient: true,
+  }),
+  task: choice("what the model learns", ["causal-lm"], { default: "causal-lm" }),
+  method: choice("train a low-rank adapter, or all weights", ["lora", "full"], { default: "lora" }),
+  rank: count("rank of the adapter", { default: 8, min: 1, max: 65536 }),
+  alpha: real("the adapter is scaled by alpha / rank", { default: 16 }),
+  dropout: real("share of the adapter's input that is dropped", { default: 0, min: 0, below: 1 }),
+  rslora: flag("scale by alpha / √rank instead"),
+  targetModules: text("modules to adapt: a,b, all-linear, or a regular expression (the family's usual ones)", {
+    placeholder: "NAMES",
+  }),
+  optimizer: choice("how gradients become updates", ["adamw", "adam", "sgd", "adagrad"], { default: "adamw" }),
+  learningRate: real(`peak step size (${LEARNING_RATE.lora}, full ${LEARNING_RATE.full})`, { above: 0, max: 1000 }),
+  schedule: choice("how the step size falls", SCHEDULES, { default: "linear" }),
+  warmupSteps: real("updates over which it rises; below 1 a share of all", { default: 0, min: 0 }),
+  epochs: real("passes over the data", { default: 1, above: 0 }),
+  maxSteps: count("stop after this many updates", { min: 1 }),
+  batchSize: count("rows of a batch", { default: 8, min: 1 }),
+  gradientAccumulation: count("batches of an update", { default: 1, min: 1 }),
+  maxLength: count(`tokens of the longest row; longer ones are cut (${MAX_LENGTH})`, { min: 2 }),
+  packing: flag("join rows and cut them into windows of the longest length"),
+  skipBadRows: count("bad rows to leave out before it is an error", { default: 0, min: 0 }),
+  maxGradNorm: real("largest norm of the gradients, 0 for none", { default: 1, min: 0 }),
+  weightDecay: real("weight decay", { default: 0, min: 0 }),
+  labelSmoothing: real("label smoothing", { default: 0, min: 0, below: 1 }),
+  seed: count("seed of the order of rows and of the first weights", { default: 42, min: 0, max: 2 ** 32 - 1 }),
+  evalData: path("rows to evaluate on (valid.jsonl of the data folder)"),
+  limitEval: count("rows of each evaluation", { default: EVAL_ROWS, min: 1 }),
+  probe: path("rows of an old domain, to see what is forgotten (the bundled one for the bundled base)"),
+  prompt: text("opening of the sample texts (from the data)"),
+  samples: count("sample texts before and after", { default: 2, min: 0, max: 20 }),
+  sampleTokens: count("tokens of a sample text", { default: SAMPLE_TOKENS, min: 1 }),
+  requireGpu: flag("refuse a software driver"),
+  dryRun: flag("check everything, print what would be done, and stop", { transient: true }),
+};
+
+/** The settings. */
+export type FinetuneSettings = Settings<typeof finetuneSchema>;
+
+/** Settings that only adapters have. */
+export const ADAPTER_ONLY = ["rank", "alpha", "dropout", "rslora", "targetModules"] as const;
+
+/** What replaces the defaults: the measured numbers of the bundled job, and those of the method. */
+export function finetunePresets(given: Given<typeof finetuneSchema>): Given<typeof finetuneSchema> {
+  const learningRate = LEARNING_RATE[given.method ?? "lora"];
+  const bundledJob = given.model === undefined && given.data === undefined && given.method !== "full";
+  return { learningRate, ...(bundledJob ? BUNDLED : {}) };
+}
