@@ -36,9 +36,9 @@ function curve({ name, functions = "", forward, gradient, saved }: Curve): Op<nu
   });
 }
 
-const gelu_ = { forward: "gelu(x)", gradient: "dy * gelu_slope(x)", saved: "x" } as const;
-const geluTanhOp = curve({ name: "geluTanh", functions: geluTanh(), ...gelu_ });
-const geluErfOp = curve({ name: "gelu", functions: geluErf(), ...gelu_ });
+const geluCurve = { forward: "gelu(x)", gradient: "dy * gelu_slope(x)", saved: "x" } as const;
+const geluTanhOp = curve({ name: "geluTanh", functions: geluTanh(), ...geluCurve });
+const geluErfOp = curve({ name: "gelu", functions: geluErf(), ...geluCurve });
 const siluOp = curve({
   name: "silu",
   functions: siluFunctions(),

@@ -46,6 +46,16 @@ export function dropThreshold(p: number): number {
  * @param scalars The u32 input with the step's numbers (src/core/scalars.ts), of which seed and step are read.
  * @throws {RangeError} if p is not in [0, 1) or the stream is not an integer in [0, 2^32).
  * @throws {ShapeError} if scalars is not a u32 value.
+ *
+ * @example Usage
+ * ```ts
+ * import { dropout, Graph } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const x = graph.leaf("input", "x", [4, 8]);
+ * const scalars = graph.leaf("input", "scalars", [16], { dtype: "u32" });
+ * console.log(dropout(x, scalars, { p: 0.1, stream: 0 }).shape); // [ 4, 8 ]
+ * ```
  */
 export function dropout(x: Value, scalars: Value, { p, stream }: DropoutOptions): Value {
   if (!(p >= 0 && p < 1)) throw new RangeError(`Cannot apply dropout as p must be in [0, 1): received ${p}`);

@@ -106,6 +106,16 @@ function blockKernels(block: Part, { ids, dy, dt, links, N, V, D }: GradOperands
  * y[N, D] = table[ids[n]] for ids u32[N]; an id outside of table[V, D] gives a row of zeros.
  *
  * @throws {ShapeError} if the table is not a matrix, or ids is not a list of u32.
+ *
+ * @example Usage
+ * ```ts
+ * import { embedding, Graph } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const table = graph.leaf("weight", "wte.weight", [512, 64]);
+ * const ids = graph.leaf("input", "ids", [10], { dtype: "u32" });
+ * console.log(embedding(table, ids).shape); // [ 10, 64 ]
+ * ```
  */
 export function embedding(table: Value, ids: Value): Value {
   if (ids.dtype !== "u32") throw new ShapeError("embedding", "ids", "N (u32)", ids.shape);

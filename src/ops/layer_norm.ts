@@ -61,6 +61,16 @@ const weightGradOp = defineOp<null, V4, V2>({
  * y[N, D] = (x[N, D] - mean) / sqrt(variance + eps) · w[D] + b[D], each row by itself (arXiv:1607.06450).
  *
  * @throws {ShapeError} if x is not a matrix, or w or b is not as wide.
+ *
+ * @example Usage
+ * ```ts
+ * import { Graph, layerNorm } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const x = graph.leaf("input", "x", [4, 8]);
+ * const [w, b] = [graph.leaf("weight", "norm.weight", [8]), graph.leaf("weight", "norm.bias", [8])];
+ * console.log(layerNorm(x, w, b, { eps: 1e-5 }).shape); // [ 4, 8 ]
+ * ```
  */
 export function layerNorm(x: Value, w: Value, b: Value, { eps }: LayerNormOptions): Value {
   return x.graph.add(layerNormOp, [x, w, b], { eps })[0];

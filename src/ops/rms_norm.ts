@@ -64,6 +64,16 @@ const weightGradOp = defineOp<null, readonly [Value, Value, Value], V2>({
  * y[N, D] = x[N, D] / sqrt(mean(x²) + eps) · w[D], each row by itself (arXiv:1910.07467).
  *
  * @throws {ShapeError} if x is not a matrix or w is not as wide.
+ *
+ * @example Usage
+ * ```ts
+ * import { Graph, rmsNorm } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const x = graph.leaf("input", "x", [4, 8]);
+ * const w = graph.leaf("weight", "norm.weight", [8]);
+ * console.log(rmsNorm(x, w, { eps: 1e-5 }).shape); // [ 4, 8 ]
+ * ```
  */
 export function rmsNorm(x: Value, w: Value, { eps, offset = false }: RmsNormOptions): Value {
   return x.graph.add(rmsNormOp, [x, w], { eps, offset })[0];

@@ -32,6 +32,14 @@ const softmaxGradOp = defineOp<null, V2, V1>({
  * y[N, D]: the softmax of each row of x[N, D].
  *
  * @throws {ShapeError} if x is not a matrix.
+ *
+ * @example Usage
+ * ```ts
+ * import { Graph, softmax } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * console.log(softmax(graph.leaf("input", "x", [4, 8])).shape); // [ 4, 8 ]
+ * ```
  */
 export function softmax(x: Value): Value {
   return x.graph.add(softmaxOp, [x], null)[0];
