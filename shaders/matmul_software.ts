@@ -4,7 +4,7 @@
 // subgroup, every word of a is loaded by one lane and shared by subgroupShuffle with a constant lane. A lane owns
 // `groups` groups of `width` columns of all `rows` rows of a tile; a step takes four summands. All loads of a step
 // stand before its arithmetic (else they spill). Workgroup [x, y, z] = [column tile, row tile, batch].
-import { type ProductFeatures, productPrelude, unroll } from "./lib/product.ts";
+import { type ProductFeatures, productLoader, productPrelude, unroll } from "./lib/product.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** The part of c that one subgroup computes: `rows` × (`lanes` · `width` · `groups`) columns. */
@@ -34,11 +34,13 @@ export function matmulSoftware(options: SoftwareOptions): string {
   const column = (g: number) => `n0 + ${width}u * lane + ${g * lanes * width}u`;
   return wgsl`
 ${productPrelude(options)}
-${loader("a", vectors.a)}
-${loader("b", vectors.b)}
+${productLoader("a", vectors.a)}
+${productLoader("b", vectors.b)}
+${columnLoader("b")}
 #if ${low !== undefined}
-${loader("low_a", low?.vectors.a ?? false)}
-${loader("low_b", low?.vectors.b ?? false)}
+${productLoader("low_a", low?.vectors.a ?? false)}
+${productLoader("low_b", low?.vectors.b ?? false)}
+${columnLoader("low_b")}
 #endif
 
 @compute @workgroup_size(${lanes})
@@ -87,22 +89,11 @@ ${
 }`;
 }
 
-/** `load_x(i)`: the four words from i, which is a multiple of four where x is bound as vectors. */
-function loader(name: string, vector: boolean): string {
-  return wgsl`
-#if ${vector}
-fn load_${name}(i: u32) -> vec4f { return ${name}_in[i / 4u]; }
-#else
-fn load_${name}(i: u32) -> vec4f { return vec4f(${name}_in[i], ${name}_in[i + 1u], ${name}_in[i + 2u], ${name}_in[i + 3u]); }
-#endif
-fn load_${name}_column(i: u32, stride: u32) -> vec4f {
-  return vec4f(${[0, 1, 2, 3].map((z) => `word_${name}(i + ${z}u * stride)`).join(", ")});
-}
-#if ${vector}
-fn word_${name}(i: u32) -> f32 { return ${name}_in[i / 4u][i % 4u]; }
-#else
-fn word_${name}(i: u32) -> f32 { return ${name}_in[i]; }
-#endif`;
+/** `load_x_column(i, stride)`: the words at i and in the next three rows. */
+function columnLoader(name: string): string {
+  return `fn load_${name}_column(i: u32, stride: u32) -> vec4f {
+  return vec4f(word_${name}(i), word_${name}(i + stride), word_${name}(i + 2u * stride), word_${name}(i + 3u * stride));
+}`;
 }
 
 interface Stored extends SoftwareTile {
@@ -110,9 +101,9 @@ interface Stored extends SoftwareTile {
   readonly tb: boolean;
 }
 
-/** Vectors of a that a lane loads in one step. A stored transpose has rows / 4 vectors for each of four summands. */
-function loadsOfA({ ta, rows, lanes }: Stored): number {
-  return ta ? Math.ceil(rows / lanes) : Math.ceil(rows / lanes);
+/** Vectors of a that a lane loads in one step. Transposed, they are rows / 4 vectors of four summands. */
+function loadsOfA({ rows, lanes }: Stored): number {
+  return Math.ceil(rows / lanes);
 }
 
 /** Words of a and b that do not depend on k: where the lane's vectors start. */

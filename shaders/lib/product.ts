@@ -46,9 +46,9 @@ struct Matrix { offset: u32, stride: u32, outer: u32, inner: u32, group: u32, re
 struct P {
   M: u32, N: u32, K: u32, alpha: f32,
   inner: u32, repeat: u32, causal: u32, bias: u32,
-  m_base: u32, n_base: u32, k_base: u32, part: u32,
+  m_base: u32, n_base: u32, k_base: u32, unused: u32,
   a: Matrix, b: Matrix, c: Matrix, add: Matrix, low_a: Matrix, low_b: Matrix,
-  R: u32, low_ratio: f32, unused: vec2u,
+  R: u32, low_ratio: f32, reserved: vec2u,
 }
 ${declarations}
 @group(0) @binding(${reads.length}) var<storage, read_write> c_out: ${type(vectors.c)};
@@ -91,6 +91,18 @@ fn finish4(value: vec4f, at: Home, m: u32, n: u32) {
   finish(value.z, at, m, n + 2u);
   finish(value.w, at, m, n + 3u);
 }
+#endif`;
+}
+
+/** `load_x(i)`: four words from i, a multiple of four where x is bound as vectors; `word_x(i)`: one. */
+export function productLoader(name: string, vector: boolean): string {
+  return wgsl`
+#if ${vector}
+fn load_${name}(i: u32) -> vec4f { return ${name}_in[i / 4u]; }
+fn word_${name}(i: u32) -> f32 { return ${name}_in[i / 4u][i % 4u]; }
+#else
+fn load_${name}(i: u32) -> vec4f { return vec4f(${name}_in[i], ${name}_in[i + 1u], ${name}_in[i + 2u], ${name}_in[i + 3u]); }
+fn word_${name}(i: u32) -> f32 { return ${name}_in[i]; }
 #endif`;
 }
 

@@ -1,12 +1,12 @@
 // One product as one dispatch: the uniform, the bindings, and the kernel of the target's class.
 import { PRODUCT_UNIFORM_WORDS, type ProductFeatures } from "../../shaders/lib/product.ts";
-import { DIRECT_LANES, matmulDirect } from "../../shaders/matmul_direct.ts";
 import { matmulSoftware } from "../../shaders/matmul_software.ts";
+import { matmulTiled } from "../../shaders/matmul_tiled.ts";
 import { floatBits, type Kernel } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { MatrixRef } from "./product.ts";
 import { bind, type Bound, type Piece } from "./product_cut.ts";
-import { softwareTile } from "./product_tiles.ts";
+import { softwareTile, workgroupTile } from "./product_tiles.ts";
 
 const CAUSAL = { none: 0, skip: 1, limit: 2, start: 3 } as const;
 
@@ -21,7 +21,7 @@ export function pieceKernel(piece: Piece, target: Target): Kernel {
     uniform: uniformOf(piece, bound),
     ...(target.kind === "software" && target.subgroup > 0
       ? softwareKernel(piece, bound, target)
-      : directKernel(piece, bound)),
+      : tiledKernel(piece, bound, target)),
   };
 }
 
@@ -44,12 +44,15 @@ function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target)
   };
 }
 
-function directKernel(piece: Piece, bound: BoundProduct): Body {
+function tiledKernel(piece: Piece, bound: BoundProduct, { kind }: Target): Body {
   const { M, N, K, low, repeat = 1 } = piece;
+  const tile = workgroupTile({ M, N, batches: batches(piece) }, kind);
+  const { BM, BN, BK } = tile;
+  const edge = M % BM !== 0 || N % BN !== 0;
   return {
-    wgsl: matmulDirect({ ...featuresOf(piece, bound, false), edge: false }),
-    workgroups: [Math.ceil(N / DIRECT_LANES), M, batches(piece)],
-    trips: repeat * K + (low?.R ?? 0),
+    wgsl: matmulTiled({ ...featuresOf(piece, bound, true), edge, tail: K % BK !== 0, tile }),
+    workgroups: [Math.ceil(N / BN), Math.ceil(M / BM), batches(piece)],
+    trips: repeat * Math.ceil(K / BK) + Math.ceil((low?.R ?? 0) / BK),
   };
 }
 
@@ -127,7 +130,7 @@ function uniformOf(piece: Piece, bound: BoundProduct): number[] {
   const words = [
     ...[M, N, K, floatBits(alpha)],
     ...[piece.batch?.inner ?? 1, repeat, CAUSAL[causal], bound.bias?.offset ?? 0],
-    ...[mBase, nBase, kBase, K],
+    ...[mBase, nBase, kBase, 0],
     ...matrix(piece.a, bound.a),
     ...matrix(piece.b, bound.b),
     ...matrix(piece.c, bound.c),

@@ -1,6 +1,8 @@
 // Which tile a product gets, by class and shape. Large tiles read the least but take seconds to compile on a software
 // driver (the time grows with the stores of a lane), so small products get small ones.
 import type { SoftwareTile } from "../../shaders/matmul_software.ts";
+import type { WorkgroupTile } from "../../shaders/matmul_tiled.ts";
+import type { TargetClass } from "../graph/target.ts";
 
 /** What a tile is chosen by. */
 export interface TileShape {
@@ -27,4 +29,23 @@ export function softwareTile({ M, N, work, wide }: TileShape, lanes: number): So
   while (groups < most && N > lanes * width * groups && stores > STORES.small) groups *= 2;
   const rows = [32, 16, 8].find((r) => r * groups <= stores && r < 2 * M) ?? 8;
   return { lanes, rows, width, groups };
+}
+
+/** Workgroups that fill a large GPU. */
+export const ENOUGH_WORKGROUPS = 200;
+
+/** The tile of one workgroup: the largest that still fills the GPU, and long ones for narrow and for low c. */
+export function workgroupTile({ M, N, batches }: WorkgroupShape, kind: TargetClass): WorkgroupTile {
+  if (N <= 16) return { BM: 128, BN: 16, BK: 16, TM: 4, TN: 4 };
+  if (M <= 16) return { BM: 16, BN: 128, BK: 16, TM: 4, TN: 4 };
+  if (kind !== "gpu" || M <= 64 || N <= 64) return { BM: 64, BN: 64, BK: 16, TM: 4, TN: 4 };
+  const large = Math.ceil(M / 128) * Math.ceil(N / 128) * batches >= ENOUGH_WORKGROUPS;
+  return large ? { BM: 128, BN: 128, BK: 16, TM: 8, TN: 8 } : { BM: 64, BN: 64, BK: 16, TM: 8, TN: 8 };
+}
+
+/** What a workgroup's tile is chosen by. */
+export interface WorkgroupShape {
+  readonly M: number;
+  readonly N: number;
+  readonly batches: number;
 }

@@ -1,0 +1,184 @@
+// c = alpha · a·b (+ low) (+ bias) (+ add) for GPUs: tiles in workgroup memory, a block of c in the registers of a lane.
+//
+// A workgroup computes BM × BN of c in steps of BK summands; a lane computes TM × TN of it, as named vectors, with the
+// step unrolled. The words of the next step are fetched into registers before the arithmetic of this one. Operands
+// that run along K are fetched as 4 × 4 blocks and turned over in registers.
+// Workgroup [x, y, z] = [column tile, row tile, batch].
+import { type ProductFeatures, productLoader, productPrelude, unroll } from "./lib/product.ts";
+import { wgsl } from "./wgsl.ts";
+
+/** The part of c of one workgroup and of one lane; all multiples of four. */
+export interface WorkgroupTile {
+  readonly BM: number;
+  readonly BN: number;
+  /** Summands of a step. */
+  readonly BK: number;
+  readonly TM: number;
+  readonly TN: number;
+}
+
+/** Options of {@linkcode matmulTiled}. */
+export interface TiledOptions extends ProductFeatures {
+  readonly tile: WorkgroupTile;
+  /** K is no multiple of BK. */
+  readonly tail: boolean;
+}
+
+/** Lanes of a workgroup. */
+export function tileLanes({ BM, BN, TM, TN }: WorkgroupTile): number {
+  return BM / TM * (BN / TN);
+}
+
+/** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
+export function matmulTiled(options: TiledOptions): string {
+  const { tile, ta, tb, low, tail, vectors } = options;
+  const { BM, BN, BK, TM, TN } = tile;
+  const lanes = tileLanes(tile);
+  const a: Side = { name: "a", width: BM, BK, lanes, alongK: !ta, last: false };
+  const b: Side = { name: "b", width: BN, BK, lanes, alongK: tb, last: true };
+  const lowA: Side = { ...a, name: "low_a", alongK: true };
+  const lowB: Side = { ...b, name: "low_b", alongK: low?.tb ?? false };
+  return wgsl`
+${productPrelude(options)}
+var<workgroup> a_tile: array<array<vec4f, ${BM / 4 + 1}>, ${BK}>;
+var<workgroup> b_tile: array<array<vec4f, ${BN / 4 + 1}>, ${BK}>;
+${productLoader("a", vectors.a)}
+${fetchAndStore(a, tail)}
+${productLoader("b", vectors.b)}
+${fetchAndStore(b, tail)}
+#if ${low !== undefined}
+${productLoader("low_a", low?.vectors.a ?? false)}
+${fetchAndStore(lowA, true)}
+${productLoader("low_b", low?.vectors.b ?? false)}
+${fetchAndStore(lowB, true)}
+#endif
+
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let m0 = id.y * ${BM}u;
+  let n0 = id.x * ${BN}u;
+  let batch = id.z;
+  let tile_end = m0 + p.m_base + ${BM}u;
+  if (p.causal == 1u && n0 + p.n_base >= tile_end) { return; }
+  var a_start = start(p.a, batch);
+  var b_start = start(p.b, batch);
+  let first = select(0u, max(m0 + p.m_base, p.k_base) - p.k_base, p.causal == 3u);
+  let end = select(p.K, min(p.K, max(tile_end, p.k_base) - p.k_base), p.causal == 2u);
+  let steps = select(0u, (end - first + ${BK - 1}u) / ${BK}u, end > first) * p.repeat;
+  let x = lane % ${BN / TN}u;
+  let y = lane / ${BN / TN}u;
+${unroll(TM * TN / 4, (i) => `  var c${i} = vec4f();`)}
+#if ${low !== undefined}
+  let low_a_start = start(p.low_a, batch);
+  let low_b_start = start(p.low_b, batch);
+  for (var k = 0u; k < p.R; k += ${BK}u) {
+    store_low_a(fetch_low_a(low_a_start, k, p.R, m0, lane, p.low_ratio), lane);
+    store_low_b(fetch_low_b(low_b_start, k, p.R, n0, lane, 1.0), lane);
+    workgroupBarrier();
+${low ? multiply(tile) : ""}
+    workgroupBarrier();
+  }
+#endif
+  var k = first;
+  var a_next = fetch_a(a_start, k, end, m0, lane, 1.0);
+  var b_next = fetch_b(b_start, k, end, n0, lane, 1.0);
+  for (var i = 0u; i < steps; i++) {
+    store_a(a_next, lane);
+    store_b(b_next, lane);
+    workgroupBarrier();
+    k += ${BK}u;
+    if (k >= end) {
+      k = first;
+      a_start += p.a.repeat;
+      b_start += p.b.repeat;
+    }
+    if (i + 1u < steps) {
+      a_next = fetch_a(a_start, k, end, m0, lane, 1.0);
+      b_next = fetch_b(b_start, k, end, n0, lane, 1.0);
+    }
+${multiply(tile)}
+    workgroupBarrier();
+  }
+  let at = home(batch);
+${
+    unroll(TM * TN / 4, (i) => {
+      const group = i % (TN / 4), row = (i - group) / (TN / 4);
+      const m = `m0 + ${Math.floor(row / 4) * 4 * BM / TM}u + 4u * y + ${row % 4}u`;
+      return `  finish4(c${i}, at, ${m}, n0 + 4u * (x + ${group * BN / TN}u));`;
+    })
+  }
+}`;
+}
+
+/** How the lanes bring one operand's `width` × BK words of a step into its tile. */
+interface Side {
+  readonly name: string;
+  readonly width: number;
+  readonly BK: number;
+  readonly lanes: number;
+  /** Stored rows run along K: four rows of four words are turned over. */
+  readonly alongK: boolean;
+  /** Where there is less work than lanes, the last lanes do it. */
+  readonly last: boolean;
+}
+
+// fetch_x(start, k, end, first row or column, lane, factor) → vectors;  store_x(vectors, lane) puts them in the tile.
+function fetchAndStore({ name, width, BK, lanes, alongK, last }: Side, tail: boolean): string {
+  const items = width * BK / (alongK ? 16 : 4);
+  const each = Math.ceil(items / lanes);
+  const across = alongK ? BK / 4 : width / 4;
+  const item = (u: number) => last && items < lanes ? `lane - ${lanes - items}u` : `lane + ${u * lanes}u`;
+  const idle = items % lanes !== 0;
+  const tile = name.endsWith("a") ? "a_tile" : "b_tile";
+  const stride = `p.${name}.stride`;
+  const fetch = (u: number) => {
+    if (!alongK) {
+      const value = `load_${name}(start + (k + item / ${across}u) * ${stride} + first + 4u * (item % ${across}u))`;
+      return `v[${u}] = factor * ${tail ? `select(vec4f(), ${value}, k + item / ${across}u < end)` : value};`;
+    }
+    return unroll(4, (j) => {
+      const value = `load_${name}(start + (first + 4u * (item / ${across}u) + ${j}u) * ${stride} + at)`;
+      return `v[${4 * u + j}] = factor * ${
+        tail ? `select(vec4f(), ${value}, vec4u(at, at + 1u, at + 2u, at + 3u) < vec4u(end))` : value
+      };`;
+    });
+  };
+  const store = (u: number) =>
+    alongK
+      ? `let block = transpose(mat4x4f(v[${4 * u}], v[${4 * u + 1}], v[${4 * u + 2}], v[${4 * u + 3}]));
+${unroll(4, (j) => `${tile}[4u * (item % ${across}u) + ${j}u][item / ${across}u] = block[${j}];`)}`
+      : `${tile}[item / ${across}u][item % ${across}u] = v[${u}];`;
+  const body = (text: (u: number) => string) =>
+    unroll(each, (u) =>
+      `  {
+    let item = ${item(u)};
+    ${idle ? `if (item < ${items}u) {` : "{"}
+${text(u)}
+    }
+  }`);
+  const vectors = `array<vec4f, ${each * (alongK ? 4 : 1)}>`;
+  return `
+fn fetch_${name}(start: u32, k: u32, end: u32, first: u32, lane: u32, factor: f32) -> ${vectors} {
+  var v: ${vectors};
+${body((u) => `${alongK ? `let at = k + 4u * (item % ${across}u);\n` : ""}${fetch(u)}`)}
+  return v;
+}
+fn store_${name}(v: ${vectors}, lane: u32) {
+${body(store)}
+}`;
+}
+
+/** c += a_tile · b_tile, unrolled: every summand is TM / 4 + TN / 4 vectors and TM · TN / 4 multiply-adds. */
+function multiply({ BM, BN, BK, TM, TN }: WorkgroupTile): string {
+  return unroll(BK, (k) =>
+    `{
+${unroll(TM / 4, (g) => `let a${g} = a_tile[${k}][y + ${g * BM / TM}u];`)}
+${unroll(TN / 4, (g) => `let b${g} = b_tile[${k}][x + ${g * BN / TN}u];`)}
+${
+      unroll(TM * TN / 4, (i) => {
+        const group = i % (TN / 4), row = (i - group) / (TN / 4);
+        return `c${i} = fma(vec4f(a${Math.floor(row / 4)}.${"xyzw"[row % 4]}), b${group}, c${i});`;
+      })
+    }
+}`);
+}
