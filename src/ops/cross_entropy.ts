@@ -166,7 +166,10 @@ export function sumKernel(rows: Value, y: Value, factor: Required<Word> | undefi
 }
 
 /** The number that multiplies the sum: the second output of a mean, a word of an input, or nothing. */
-export function lossFactor({ attrs, outputs }: { readonly attrs: LossAttrs; readonly outputs: Values }, extra: Values) {
+export function lossFactor(
+  { attrs, outputs }: { readonly attrs: LossAttrs; readonly outputs: Values },
+  extra: Values,
+): Required<Word> | undefined {
   return attrs.mean ? { value: outputs[1]!, word: 0 } : lossInputs(attrs, extra).scale;
 }
 
