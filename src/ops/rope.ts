@@ -7,7 +7,9 @@ import { parts, rowRange } from "./parts.ts";
 
 /** Tables [positions, E/2] of cos and sin as values: weight leaves filled from `ropeTables`. */
 export interface RopeValues {
+  /** Cosines. */
   readonly cos: Value;
+  /** Sines. */
   readonly sin: Value;
 }
 
@@ -17,6 +19,7 @@ export interface RopeOptions {
   readonly B: number;
   /** Rows of a sequence. */
   readonly T: number;
+  /** Heads of a row. */
   readonly heads: number;
   /** Columns of a head, even. */
   readonly E: number;

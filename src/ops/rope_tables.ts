@@ -29,12 +29,15 @@ export interface RopeTableOptions {
   readonly E: number;
   /** Base of the frequencies, `rope_theta`. */
   readonly theta?: number;
+  /** How the frequencies of a longer context differ. */
   readonly scaling?: RopeScaling | null;
 }
 
 /** Tables for {@linkcode rope}, row-major [positions, E/2]. */
 export interface RopeTables {
+  /** Cosines. */
   readonly cos: Float32Array<ArrayBuffer>;
+  /** Sines. */
   readonly sin: Float32Array<ArrayBuffer>;
 }
 
