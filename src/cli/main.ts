@@ -6,6 +6,10 @@
 import { UsageError } from "../core/errors.ts";
 import { type Entry, printableText, report } from "./command.ts";
 import { finetune } from "./finetune.ts";
+import { evaluate } from "./evaluate.ts";
+import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
+import { merge } from "./merge.ts";
 import { commandHelp, overview } from "./help.ts";
 import { nearest } from "./nearest.ts";
 import { parity } from "./parity.ts";
@@ -14,7 +18,7 @@ import { VERSION } from "./version.ts";
 
 /** Every command, in the order of the help. */
 const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, parity].map((entry) => [entry.name, entry]),
+  [finetune, generate, evaluate, merge, inspect, parity].map((entry) => [entry.name, entry]),
 );
 
 /**

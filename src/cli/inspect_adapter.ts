@@ -1,0 +1,123 @@
+// An adapter folder: its settings, whether its tensors come in pairs, and, with a model, whether each fits.
+import { type AdapterConfig, adapterFromJson, buildAdapter } from "../adapters/mod.ts";
+import { matchTargets } from "../adapters/targets.ts";
+import { printable } from "../core/errors.ts";
+import { Graph } from "../graph/graph.ts";
+import { type AdapterFile, readAdapterFolder } from "../io/adapter_file.ts";
+import { openModelFolder } from "../io/hf.ts";
+import { architectureOf } from "../models/mod.ts";
+import { fullSequence } from "../nn/full_sequence.ts";
+import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { recordingLeaves, type TensorSpec } from "../train/leaves.ts";
+import { takeInventory } from "../train/load.ts";
+import { attempt, elements, type Findings, sortTensors, tensorFacts } from "./findings.ts";
+import { digits } from "./format.ts";
+
+/** Problems listed before it says how many more there are. */
+const LISTED = 10;
+
+/** Look at an adapter folder, and at how it fits `model` where that is given. */
+export async function inspectAdapter(
+  path: string,
+  { model }: { readonly model: string | undefined },
+): Promise<Findings> {
+  const problems: string[] = [];
+  const file = await attempt(problems, () => readAdapterFolder(path));
+  if (!file) return { kind: "adapter", facts: [], tensors: [], problems, warnings: [] };
+  const tensors = sortTensors(
+    [...file.tensors].map(([name, { shape }]) => ({ name, shape, dtype: "F32" as const })),
+  );
+  const count = tensors.reduce((sum, { shape }) => sum + elements(shape), 0);
+  const facts: (readonly [string, string])[] = [...tensorFacts(tensors, 4 * count)];
+  const config = await attempt(problems, () => adapterFromJson(file.config));
+  if (config) facts.unshift(...configFacts(config, file));
+  problems.push(...listed([...pairProblems(file), ...valueProblems(file)]));
+  if (config && model !== undefined) {
+    const wanted = await attempt(problems, () => tensorsFor(model, config));
+    if (wanted) {
+      const misfits = fitProblems(wanted, file);
+      problems.push(...listed(misfits));
+      const fitting = [...wanted].filter(([name, { shape }]) =>
+        String(file.tensors.get(name)?.shape) === String(shape)
+      );
+      facts.push(["matched", `${fitting.length} of ${wanted.size} tensors of ${printable(model)}`]);
+    }
+  }
+  return { kind: "adapter", facts, tensors, problems, warnings: file.warnings };
+}
+
+function configFacts(config: AdapterConfig, { config: json }: AdapterFile): (readonly [string, string])[] {
+  const { rank, alpha, rslora, dropout, targetModules } = config;
+  const scale = rslora ? alpha / Math.sqrt(rank) : alpha / rank;
+  const targets = typeof targetModules === "string" ? targetModules : targetModules.join(", ");
+  const base = json.base_model_name_or_path;
+  return [
+    ["method", `LoRA, rank ${rank}, alpha ${alpha} (scale ${Number(scale.toPrecision(4))}${rslora ? ", rsLoRA" : ""})`],
+    ["dropout", String(dropout)],
+    ["targets", printable(targets)],
+    ["base", typeof base === "string" ? printable(base) : "not named"],
+  ];
+}
+
+/** A lora_A without its lora_B, or of another rank. */
+function pairProblems({ tensors }: AdapterFile): string[] {
+  const problems: string[] = [];
+  for (const [name, { shape }] of tensors) {
+    const other = name.includes(".lora_A.")
+      ? name.replace(".lora_A.", ".lora_B.")
+      : name.replace(".lora_B.", ".lora_A.");
+    if (other === name) continue;
+    const partner = tensors.get(other);
+    if (!partner) problems.push(`${printable(name)} has no partner ${printable(other)}`);
+    else if (name.includes(".lora_A.") && shape[0] !== partner.shape[1]) {
+      problems.push(`${printable(name)} has rank ${shape[0]}, its partner ${partner.shape[1]}`);
+    }
+  }
+  return problems;
+}
+
+function valueProblems({ tensors }: AdapterFile): string[] {
+  const problems: string[] = [];
+  for (const [name, { data }] of tensors) {
+    const bad = data.reduce((count, x) => count + (Number.isFinite(x) ? 0 : 1), 0);
+    if (bad > 0) problems.push(`${printable(name)}: ${digits(bad)} of ${digits(data.length)} values are not finite`);
+  }
+  return problems;
+}
+
+/** The tensors that an adapter with this configuration has on a model. */
+async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<string, TensorSpec>> {
+  const folder = await openModelFolder(path);
+  try {
+    const architecture = architectureOf(folder.config);
+    matchTargets(config, [...takeInventory(architecture).sites.values()]);
+    const { leaves, inventory } = recordingLeaves();
+    const graph = new Graph();
+    const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
+    const adapter = buildAdapter(config, "eval");
+    causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, architecture, tokens);
+    return inventory.params;
+  } finally {
+    folder.close();
+  }
+}
+
+function fitProblems(wanted: ReadonlyMap<string, TensorSpec>, { tensors }: AdapterFile): string[] {
+  const problems: string[] = [];
+  for (const [name, { shape }] of wanted) {
+    const found = tensors.get(name);
+    if (!found) problems.push(`${name} is missing`);
+    else if (String(found.shape) !== String(shape)) {
+      problems.push(`${printable(name)} is [${found.shape}], the model needs [${shape}]`);
+    }
+  }
+  for (const name of tensors.keys()) {
+    if (!wanted.has(name)) problems.push(`${printable(name)} belongs to nothing in the model`);
+  }
+  return problems;
+}
+
+function listed(problems: readonly string[]): string[] {
+  if (problems.length <= LISTED) return [...problems];
+  return [...problems.slice(0, LISTED), `and ${problems.length - LISTED} more like these`];
+}
