@@ -5,8 +5,7 @@
 //
 // A row sees the keys that are real, not later than itself (causal) and among the last `window`. Scores that products
 // left unwritten (above the diagonal, behind column T) are written as 0 up to a multiple of `tile`, where products stop.
-// A row belongs to one lane or to the lanes of a workgroup; a lane keeps its running maximum and the sum of exp
-// relative to it (arXiv:1805.02867).
+// A row belongs to one lane or to a workgroup; maximum and sum of exp are taken in one pass (arXiv:1805.02867).
 import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
 import { reduction } from "./lib/reduce.ts";
