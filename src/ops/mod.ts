@@ -33,15 +33,29 @@ export { type Target } from "../graph/target.ts";
 export * from "./activations.ts";
 export { attention, type AttentionOptions, attentionPacked } from "./attention.ts";
 export { backward } from "./backward.ts";
+export { bias } from "./bias.ts";
 export { columnSum } from "./column_sum.ts";
 export { crossEntropy, type CrossEntropyOptions } from "./cross_entropy.ts";
+export { advance, attentionDecode, attentionDecodePacked } from "./decode.ts";
+export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";
-export { embedding } from "./embedding.ts";
+export { embedding, gatherRows } from "./embedding.ts";
 export { layerNorm } from "./layer_norm.ts";
-export { linearCrossEntropy, linearCrossEntropyRows } from "./linear_cross_entropy.ts";
+export {
+  linearCrossEntropy,
+  type LinearCrossEntropyInputs,
+  type LinearCrossEntropyOptions,
+  linearCrossEntropyRows,
+} from "./linear_cross_entropy.ts";
 export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
 export { linear, matmul, type MatmulOptions } from "./matmul.ts";
+export { addPositions } from "./positions.ts";
 export { rmsNorm } from "./rms_norm.ts";
-export { rope } from "./rope.ts";
+export { rope, ropeAt } from "./rope.ts";
 export { ropeTables } from "./rope_tables.ts";
-export { argmax, sample, type SampleOptions } from "./sample.ts";
+export { argmax, penalizeRepeats, sample, type SampleOptions } from "./sample.ts";
+export { scaleBy } from "./scale_by.ts";
+export { mse, type MseOptions } from "./mse.ts";
+export { softmax } from "./softmax.ts";
+export { dot, mean, rowSum, sum } from "./sum.ts";
+export { type Word } from "./word.ts";

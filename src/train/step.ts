@@ -3,7 +3,8 @@
 //   micro × accumulate:  forward, loss, backward → grads;  total = FIRST ? grads : total + grads
 //   update:              norm, clip, optimizer, ring[slot] = (loss, norm, flag, rate)
 import { encodeScalars, RING_SLOTS, type Scalars } from "../core/scalars.ts";
-import { run, write } from "../gpu/executable.ts";
+import { write } from "../gpu/executable.ts";
+import { observe } from "../gpu/observe.ts";
 import { fetch, release } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
 import { causalLmLoss } from "../objectives/causal_lm.ts";
@@ -63,7 +64,7 @@ export async function microStep(
     return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: {} };
   });
   writeBatch(made, batch, encodeScalars(scalars));
-  run(made.executable);
+  await observe(made.executable);
   return made;
 }
 
@@ -82,7 +83,7 @@ export async function updateStep(state: ModelState, scalars: Scalars, options: S
     return { graph, constants: new Map(), inputs: { scalars: scalarsLeaf(graph) }, results: {} };
   });
   write(made.executable, made.inputs.scalars!, encodeScalars(scalars));
-  run(made.executable);
+  await observe(made.executable);
 }
 
 /** Read the whole ring; waits until the GPU is idle. */
