@@ -3,7 +3,8 @@ import { dims } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { defineOp, type V1, type V2, type Value } from "../graph/graph.ts";
 import { columnSum } from "./column_sum.ts";
-import { productKernels } from "./product.ts";
+import { type ProductCall, productKernels } from "./product.ts";
+import { shareCount, splitKernels } from "./product_split.ts";
 
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
@@ -19,23 +20,26 @@ function sizes([a, b]: V2, { ta, tb }: MatmulOptions): { readonly M: number; rea
   return dims("matmul", { a: ta ? "K M" : "M K", b: tb ? "N K" : "K N" }, { a, b });
 }
 
+// The second output is scratch: shares of the sums over K, or one unused word.
 // c = alpha·a·b   ⇒   da = alpha·dc·bᵀ,  db = alpha·aᵀ·dc.   An operand stored transposed swaps the factors.
-const matmulOp = defineOp<Required<MatmulOptions>, V2, V1>({
+const matmulOp = defineOp<Required<MatmulOptions>, V2, V2>({
   name: "matmul",
   infer(inputs, attrs) {
-    const { M, N } = sizes(inputs, attrs);
-    return [{ shape: [M, N], dtype: "f32" }];
+    const { M, N, K } = sizes(inputs, attrs);
+    const S = shareCount({ M, N, K }, inputs[0].graph.target);
+    return [{ shape: [M, N], dtype: "f32" }, { shape: S > 1 ? [S, M, N] : [1], dtype: "f32" }];
   },
-  kernels({ inputs: [a, b], outputs: [c], attrs }, target) {
+  kernels({ inputs: [a, b], outputs: [c, shares], attrs }, target) {
     const { M, N, K } = sizes([a, b], attrs);
     const { ta, tb, alpha } = attrs;
-    return productKernels({
+    const call: ProductCall = {
       name: `matmul ${ta ? "t" : "n"}${tb ? "t" : "n"}`,
       ...{ M, N, K, ta, tb, alpha },
       a: { value: a, stride: ta ? M : K },
       b: { value: b, stride: tb ? K : N },
       c: { value: c, stride: N },
-    }, target);
+    };
+    return shares.shape.length > 1 ? splitKernels(call, shares, target) : productKernels(call, target);
   },
   grad: [
     ({ inputs: [, b], attrs: { ta, tb, alpha } }, dc) =>

@@ -195,7 +195,42 @@ function added(N: number, offset: number, device: DeviceOptions): OpCase {
   };
 }
 
+/** Enough products of one size for the largest tiles. */
+function many(ta: boolean, tb: boolean, N: number, device: DeviceOptions): OpCase {
+  const M = 67, K = 20, count = 200;
+  return {
+    op: "product batch",
+    name: `${ta ? "t" : "n"}${tb ? "t" : "n"} ${count} of ${M}x${K}·${K}x${N}, ${device.kind}`,
+    inputs: { a: { shape: [count, M * K] }, b: { shape: [count, K * N] } },
+    wrt: [],
+    build: ({ a, b }) =>
+      apply([a!, b!], [count, M, N], (c, target) =>
+        productKernels({
+          name: "many",
+          ...{ M, N, K, ta, tb, batch: { outer: count, inner: 1 } },
+          a: { value: a!, stride: ta ? M : K, outer: M * K },
+          b: { value: b!, stride: tb ? K : N, outer: K * N },
+          c: { value: c, stride: N, outer: M * N },
+        }, target)),
+    reference: ({ a, b }) => {
+      const c = new Float64Array(count * M * N);
+      for (let i = 0; i < c.length; i++) {
+        const n = i % N, m = Math.floor(i / N) % M, batch = Math.floor(i / (M * N));
+        for (let k = 0; k < K; k++) {
+          c[i]! += a![batch * M * K + (ta ? k * M + m : m * K + k)]! *
+            b![batch * K * N + (tb ? n * K + k : k * N + n)]!;
+        }
+      }
+      return c;
+    },
+    device,
+  };
+}
+
 const cases: OpCase[] = [];
+for (const kind of ["software", "gpu"] as const) {
+  cases.push(many(false, true, 72, { kind }), many(true, false, 75, { kind }));
+}
 for (const device of classes) {
   for (const s of sizes) cases.push(scores(s, device), mixed(s, device), keyGradient(s, device));
   cases.push(added(8, 4, device), added(7, 1, device), added(20, 3, device));
