@@ -31,8 +31,9 @@ export function gpt2(config: Json): Architecture {
 
   const block = (m: ModelScope, i: number, x: Value): Value => {
     const scale = (scaled ? 1 / Math.sqrt(E) : 1) / (byLayer ? i + 1 : 1);
+    const u = norm(m, "ln_1", x);
     const attended = within(m, "attn", () => {
-      const qkv = linear(m, "c_attn", norm(m, "ln_1", x), { In: D, Out: 3 * D, bias: true, transposed: true });
+      const qkv = linear(m, "c_attn", u, { In: D, Out: 3 * D, bias: true, transposed: true });
       const o = m.sequence.attendPacked(qkv, { H, K: H, E, scale });
       return linear(m, "c_proj", o, { In: D, Out: D, bias: true, transposed: true, init: { kind: "normal", std } });
     });
