@@ -9,6 +9,7 @@ import { finetunePresets, finetuneSchema } from "./finetune_settings.ts";
 import { type Plan, planRun } from "./finetune_plan.ts";
 import { showAfter, showBefore, showPlan } from "./finetune_report.ts";
 import { type Measured, measureDomains, writeSamples } from "./measure.ts";
+import { requireWritable } from "./paths.ts";
 import { progressBar } from "./progress.ts";
 import { openRunFiles, type RunFiles } from "./run_files.ts";
 import { settingsText } from "./settings_file.ts";
@@ -40,6 +41,7 @@ export const finetune: Entry = defineCommand({
       terminal.result({ dryRun: true, output: plan.output, settings: plan.settings, memory: plan.memory });
       return 0;
     }
+    requireWritable(plan.output);
     const device = await openDevice({ requireGpu: settings.requireGpu });
     try {
       return await runPlan(device, plan, { terminal, signal, resolved });

@@ -77,7 +77,6 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const sites = [...inventory.sites.values()];
   const targets = adapter ? matchTargets(adapter, sites) : [];
   if (adapter) warnings.push(...unmatchedNames(adapter, sites).map((name) => `no module is called "${name}"`));
-  if (data.report.ending === 0) warnings.push("no end token is trained: the model will not learn to stop");
   const optimizer = optimizerOf(settings);
   const { batchSize, gradientAccumulation } = settings;
   const T = Math.min(Math.ceil(data.report.longest / 32) * 32, positions);

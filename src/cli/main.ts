@@ -6,6 +6,7 @@
 import { UsageError } from "../core/errors.ts";
 import { type Entry, printableText, report } from "./command.ts";
 import { finetune } from "./finetune.ts";
+import { doctor } from "./doctor.ts";
 import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -17,8 +18,8 @@ import { createTerminal } from "./terminal.ts";
 import { VERSION } from "./version.ts";
 
 /** Every command, in the order of the help. */
-const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, generate, evaluate, merge, inspect, parity].map((entry) => [entry.name, entry]),
+export const commands: ReadonlyMap<string, Entry> = new Map(
+  [finetune, generate, evaluate, merge, inspect, doctor, parity].map((entry) => [entry.name, entry]),
 );
 
 /**
@@ -82,4 +83,4 @@ function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : "internal";
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) Deno.exitCode = await main(Deno.args);

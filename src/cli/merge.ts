@@ -7,6 +7,7 @@ import { checkModelPaths, modelFields, withModel } from "./open_model.ts";
 import { defineCommand, type Entry } from "./command.ts";
 import { printable } from "../core/errors.ts";
 import { plural } from "./format.ts";
+import { requireWritable } from "./paths.ts";
 import { choice, path, required } from "./settings.ts";
 
 const schema = {
@@ -29,6 +30,7 @@ export const merge: Entry = defineCommand({
     const { output, dtype } = settings;
     const folder = await checkModelPaths(settings);
     await requireEmpty(output);
+    requireWritable(output);
     return await withModel({ ...settings, folder, terminal }, async (model, device) => {
       const { V, positions } = model.state.architecture;
       const batch = probeBatch({ V, T: Math.min(32, positions) });

@@ -1,5 +1,5 @@
 // Paths that users give, and those of the bundled model and data.
-import { printable } from "../core/errors.ts";
+import { IoError, printable } from "../core/errors.ts";
 import { statOrUndefined } from "../io/files.ts";
 
 /** What the project ships, relative to its root. */
@@ -55,4 +55,17 @@ export async function pathProblems(
   }
   if (kind === "folder" && !info.isDirectory) return [`${name}: "${shown}" is no folder`];
   return kind === "file" && !info.isFile ? [`${name}: "${shown}" is no file`] : [];
+}
+
+/**
+ * Make sure that Deno may write to `path`, before hours of work end in a refusal.
+ *
+ * @throws {IoError} `io/permission` naming the flag.
+ */
+export function requireWritable(path: string): void {
+  if (Deno.permissions.querySync({ name: "write", path }).state === "granted") return;
+  throw new IoError("io/permission", "Cannot write to this folder as Deno has no permission", {
+    path,
+    hint: `Run Deno with --allow-write=${printable(path)}.`,
+  });
 }
