@@ -46,10 +46,10 @@ console.log(`${model.parameters.total} parameters, ${data.report.tokens} tokens`
 const run = train(model, {
   data,
   optimizer: adamw({ beta2: 0.95, weightDecay: 0.1 }),
-  learningRate: 2e-3,
+  learningRate: 3e-3,
   schedule: "cosine",
   warmupSteps: 100,
-  epochs: Number(Deno.args[0] ?? 3),
+  epochs: Number(Deno.args[0] ?? 2),
   batchSize: 8,
   logEvery: 50,
 });
