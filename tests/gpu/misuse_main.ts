@@ -1,4 +1,4 @@
-// One misuse a process, for loss_test.ts: `deno run tests/gpu/misuse_main.ts empty`.
+// One misuse a process, for process_test.ts: `deno run tests/gpu/misuse_main.ts empty`.
 import { createBuffer, upload } from "../../src/gpu/buffer.ts";
 import { openDevice } from "../../src/gpu/device.ts";
 import { compile, read, run, write } from "../../src/gpu/executable.ts";
