@@ -1,5 +1,5 @@
 // LoRA's settings, and their form in adapter_config.json as PEFT reads and writes it (peft/tuners/lora/config.py).
-import { ConfigError } from "../core/errors.ts";
+import { ConfigError, printable } from "../core/errors.ts";
 import type { ModuleNames, TargetRules } from "./targets.ts";
 
 /** Settings of LoRA, complete. */
@@ -59,26 +59,48 @@ export function lora(options: LoraOptions = {}): LoraConfig {
     unknown: {},
     ...options,
   };
-  const wrong: [field: string, text: string][] = [];
-  const rank = (field: string, value: unknown) => {
-    if (!(typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65536)) {
-      wrong.push([field, `must be a whole number above 0: received ${JSON.stringify(value)}`]);
-    }
-  };
-  const real = (field: string, value: unknown) => {
-    if (typeof value !== "number" || !Number.isFinite(value)) {
-      wrong.push([field, `must be a number: received ${JSON.stringify(value)}`]);
-    }
-  };
-  rank("r", config.rank);
-  real("lora_alpha", config.alpha);
-  for (const [key, value] of Object.entries(config.rankPattern)) rank(`rank_pattern.${key}`, value);
-  for (const [key, value] of Object.entries(config.alphaPattern)) real(`alpha_pattern.${key}`, value);
-  if (!(config.dropout >= 0 && config.dropout < 1)) {
-    wrong.push(["lora_dropout", `must be in [0, 1): received ${JSON.stringify(config.dropout)}`]);
-  }
-  throwWrong(wrong);
+  throwWrong(problemsOf(config));
   return config;
+}
+
+type Problem = readonly [field: string, text: string];
+
+/** What is wrong with settings whose values may come from a file. */
+function problemsOf(config: LoraConfig): Problem[] {
+  const wrong: Problem[] = [];
+  const check = (field: string, value: unknown, what: string, ok: boolean) => {
+    if (!ok) wrong.push([field, `must be ${what}: received ${JSON.stringify(value) ?? "nothing"}`]);
+  };
+  const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
+  const isWhole = (value: unknown): value is number => isNumber(value) && Number.isInteger(value) && value >= 0;
+  const rank = (field: string, value: unknown) =>
+    check(field, value, "a whole number above 0", isWhole(value) && value >= 1 && value <= 65536);
+  const alpha = (field: string, value: unknown) => check(field, value, "a number", isNumber(value));
+  const numbers = (field: string, value: unknown, one: (field: string, value: unknown) => void) => {
+    const ok = typeof value === "object" && value !== null && !Array.isArray(value);
+    check(field, value, "an object of numbers", ok);
+    if (ok) Object.entries(value).forEach(([key, number]) => one(`${field}.${printable(key)}`, number));
+  };
+  const texts = (field: string, value: unknown) =>
+    check(field, value, "a string or a list of strings", (Array.isArray(value) ? value : [value]).every(isText));
+  rank("r", config.rank);
+  alpha("lora_alpha", config.alpha);
+  const { dropout, rslora, init, layersToTransform: layers } = config;
+  check("lora_dropout", dropout, "in [0, 1)", isNumber(dropout) && dropout >= 0 && dropout < 1);
+  check("use_rslora", rslora, "true or false", typeof rslora === "boolean");
+  numbers("rank_pattern", config.rankPattern, rank);
+  numbers("alpha_pattern", config.alphaPattern, alpha);
+  check("init_lora_weights", init, 'true, false or "gaussian"', typeof init === "boolean" || init === "gaussian");
+  texts("target_modules", config.targetModules);
+  texts("exclude_modules", config.excludeModules ?? []);
+  texts("layers_pattern", config.layersPattern ?? []);
+  const isLayers = layers === null || (Array.isArray(layers) ? layers : [layers]).every(isWhole);
+  check("layers_to_transform", layers, "a layer number or a list of them", isLayers);
+  return wrong;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
 }
 
 // Fields whose other values would change the adapter's meaning; anything but these values is refused.
@@ -94,31 +116,17 @@ const FIXED: Readonly<Record<string, readonly unknown[]>> = {
   use_qalora: [false],
   use_bdlora: [null, false],
   ensure_weight_tying: [false],
+  arrow_config: [null],
+  kasa_config: [null],
+  velora_config: [null],
+  monteclora_config: [null],
 };
 
 const KNOWN = new Set([
-  ...[
-    "peft_type",
-    "r",
-    "lora_alpha",
-    "lora_dropout",
-    "use_rslora",
-    "rank_pattern",
-    "alpha_pattern",
-    "init_lora_weights",
-  ],
-  ...["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out", "inference_mode"],
-  ...["base_model_name_or_path", "task_type", "auto_mapping", "revision", "peft_version", "loftq_config"],
-  ...["megatron_config", "megatron_core", "qalora_group_size", "runtime_config"],
-  ...[
-    "eva_config",
-    "corda_config",
-    "arrow_config",
-    "kasa_config",
-    "lora_ga_config",
-    "velora_config",
-    "monteclora_config",
-  ],
+  ..."peft_type r lora_alpha lora_dropout use_rslora rank_pattern alpha_pattern init_lora_weights".split(" "),
+  ..."target_modules exclude_modules layers_to_transform layers_pattern fan_in_fan_out inference_mode".split(" "),
+  ..."base_model_name_or_path task_type auto_mapping revision peft_version loftq_config megatron_config".split(" "),
+  ..."megatron_core qalora_group_size runtime_config eva_config corda_config lora_ga_config".split(" "),
   ...Object.keys(FIXED),
 ]);
 
@@ -133,48 +141,30 @@ export function unknownFields(json: Readonly<Record<string, unknown>>): string[]
  * @throws {ConfigError} `adapter/<field>` listing every field that is wrong or not supported.
  */
 export function loraFromJson(json: Readonly<Record<string, unknown>>): LoraConfig {
-  const wrong: [field: string, text: string][] = [];
+  const wrong: Problem[] = [];
   for (const [field, allowed] of Object.entries(FIXED)) {
     const value = json[field];
     if (value !== undefined && !allowed.includes(value) && !(Array.isArray(value) && value.length === 0)) {
       wrong.push([field, `is not supported with this value: received ${JSON.stringify(value)}`]);
     }
   }
-  const init = json.init_lora_weights ?? true;
-  if (typeof init !== "boolean" && init !== "gaussian") {
-    wrong.push(["init_lora_weights", `must be true, false or "gaussian": received ${JSON.stringify(init)}`]);
-  }
-  const names = (field: string): ModuleNames | null => {
-    const value = json[field] ?? null;
-    if (
-      value === null || typeof value === "string" || (Array.isArray(value) && value.every((v) => typeof v === "string"))
-    ) return value;
-    wrong.push([field, `must be a string or a list of strings: received ${JSON.stringify(value)}`]);
-    return null;
-  };
-  const layers = json.layers_to_transform ?? null;
-  const whole = (v: unknown): v is number => typeof v === "number" && Number.isInteger(v);
-  if (!(layers === null || whole(layers) || (Array.isArray(layers) && layers.every(whole)))) {
-    wrong.push(["layers_to_transform", `must be a layer number or a list of them: received ${JSON.stringify(layers)}`]);
-  }
-  const targets = names("target_modules"),
-    excludeModules = names("exclude_modules"),
-    layersPattern = names("layers_pattern");
-  throwWrong(wrong);
-  return lora({
-    rank: (json.r ?? 8) as number,
-    alpha: (json.lora_alpha ?? 8) as number,
-    dropout: (json.lora_dropout ?? 0) as number,
-    rslora: json.use_rslora === true,
-    rankPattern: (json.rank_pattern ?? {}) as Record<string, number>,
-    alphaPattern: (json.alpha_pattern ?? {}) as Record<string, number>,
-    init: init as boolean | "gaussian",
-    targetModules: targets ?? [],
-    excludeModules,
-    layersToTransform: layers as number | readonly number[] | null,
-    layersPattern,
+  const config = {
+    type: "LORA",
+    rank: json.r ?? 8,
+    alpha: json.lora_alpha ?? 8,
+    dropout: json.lora_dropout ?? 0,
+    rslora: json.use_rslora ?? false,
+    rankPattern: json.rank_pattern ?? {},
+    alphaPattern: json.alpha_pattern ?? {},
+    init: json.init_lora_weights ?? true,
+    targetModules: json.target_modules ?? [],
+    excludeModules: json.exclude_modules ?? null,
+    layersToTransform: json.layers_to_transform ?? null,
+    layersPattern: json.layers_pattern ?? null,
     unknown: Object.fromEntries(unknownFields(json).map((key) => [key, json[key]])),
-  });
+  } as LoraConfig; // every field is checked on the next line
+  throwWrong([...wrong, ...problemsOf(config)]);
+  return config;
 }
 
 /** What adapter_config.json says beside the method's own settings. */
@@ -221,12 +211,12 @@ export function loraToJson(
   };
 }
 
-function throwWrong(wrong: readonly [field: string, text: string][]): void {
+function throwWrong(wrong: readonly Problem[]): void {
   const [first] = wrong;
   if (!first) return;
   throw new ConfigError(
     `adapter/${first[0]}`,
     "these LoRA settings",
-    wrong.map(([field, text]) => `"${field}" ${text}`),
+    wrong.map(([field, text]) => `"${field}" ${printable(text)}`),
   );
 }

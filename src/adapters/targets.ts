@@ -1,6 +1,6 @@
 // Which modules an adapter touches: PEFT's matching rules (tuners_utils.py: check_target_module_exists,
 // _maybe_include_all_linear_layers), on module paths such as "model.layers.3.self_attn.q_proj".
-import { UsageError } from "../core/errors.ts";
+import { printable, UsageError } from "../core/errors.ts";
 import type { SiteInfo } from "../nn/scope.ts";
 import { fullMatch } from "./pattern.ts";
 
@@ -21,21 +21,15 @@ export interface TargetRules {
 /**
  * A function that tells whether a site is a target.
  *
- * @throws {UsageError} `lora/layers` if layers are given beside a regular expression.
+ * @throws {UsageError} `lora/layers` if layers are given beside a string, or `layersPattern` without layers.
  */
 export function targetMatcher(rules: TargetRules): (site: SiteInfo) => boolean {
-  const { targetModules, excludeModules, layersToTransform } = rules;
-  const allLinear = typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear";
-  const byLayer = layersToTransform !== undefined && layersToTransform !== null;
-  if (byLayer && typeof targetModules === "string" && !allLinear) {
-    throw new UsageError(
-      "lora/layers",
-      "Cannot use layers_to_transform with a regular expression: give target_modules as a list",
-    );
-  }
+  const { targetModules, excludeModules } = rules;
+  const byLayer = isGiven(rules.layersToTransform);
+  checkLayers(rules, byLayer);
   const excluded = nameMatcher(excludeModules ?? []);
   const inLayer = byLayer ? layerMatcher(rules) : () => true;
-  if (allLinear) return ({ path, output }) => !output && !excluded(path) && inLayer(path);
+  if (isAllLinear(targetModules)) return ({ path, output }) => !output && !excluded(path);
   if (typeof targetModules === "string") {
     const matches = fullMatch(targetModules);
     return ({ path }) => !excluded(path) && matches(path);
@@ -43,6 +37,28 @@ export function targetMatcher(rules: TargetRules): (site: SiteInfo) => boolean {
   return ({ path }) =>
     !excluded(path) &&
     (targetModules.includes(path) || (targetModules.some((name) => path.endsWith(`.${name}`)) && inLayer(path)));
+}
+
+/** Whether `names` stands for every linear map but the output projection. */
+export function isAllLinear(names: ModuleNames): boolean {
+  return typeof names === "string" && names.toLowerCase() === "all-linear";
+}
+
+/** PEFT takes an empty list for no restriction. */
+function isGiven(value: number | string | readonly unknown[] | null | undefined): boolean {
+  return value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0);
+}
+
+function checkLayers({ targetModules, layersPattern }: TargetRules, byLayer: boolean): void {
+  if (byLayer && typeof targetModules === "string") {
+    throw new UsageError(
+      "lora/layers",
+      `Cannot use layers_to_transform with "${printable(targetModules)}": give target_modules as a list`,
+    );
+  }
+  if (!byLayer && isGiven(layersPattern)) {
+    throw new UsageError("lora/layers", "Cannot use layers_pattern without layers_to_transform: give both or none");
+  }
 }
 
 function nameMatcher(names: ModuleNames): (path: string) => boolean {
@@ -74,7 +90,9 @@ export function matchTargets(rules: TargetRules, sites: readonly SiteInfo[]): Si
   const names = new Map(sites.map(({ path, In, Out }) => [path.split(".").at(-1)!, `[${Out}, ${In}]`]));
   throw new UsageError(
     "lora/no-target",
-    `Cannot adapt any module as target_modules ${JSON.stringify(rules.targetModules)} matches none of ${sites.length}`,
+    `Cannot adapt any module as target_modules ${
+      printable(JSON.stringify(rules.targetModules))
+    } matches none of ${sites.length}`,
     { hint: `This model has: ${[...names].map(([name, shape]) => `${name} ${shape}`).join(", ")}.` },
   );
 }

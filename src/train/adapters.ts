@@ -1,7 +1,7 @@
 // Adapters on a model: added fresh, loaded, saved, chosen. A file is used completely or not at all.
 import { LORA_TARGETS } from "../adapters/defaults.ts";
 import { type AdapterConfig, adapterFromJson, adapterToJson, buildAdapter } from "../adapters/mod.ts";
-import { matchTargets } from "../adapters/targets.ts";
+import { isAllLinear, matchTargets, suffixes } from "../adapters/targets.ts";
 import { size } from "../core/dims.ts";
 import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
@@ -20,6 +20,8 @@ const DEFAULT_NAME = "default";
 export interface LoadAdapterOptions {
   /** What to call it ("default"). */
   readonly name?: string;
+  /** Told what is odd but usable, such as fields of adapter_config.json that are not known. */
+  readonly warn?: (text: string) => void;
 }
 
 /** See {@linkcode Model.addAdapter}. */
@@ -37,11 +39,15 @@ export async function addAdapter(
 export async function loadAdapter(
   state: ModelState,
   path: string,
-  { name = DEFAULT_NAME }: LoadAdapterOptions,
+  { name = DEFAULT_NAME, warn = () => {} }: LoadAdapterOptions,
 ): Promise<void> {
   const file = await readAdapterFolder(path);
-  const adapter = prepare(state, adapterFromJson(file.config), name);
+  const config = adapterFromJson(file.config);
+  const adapter = prepare(state, config, name);
   checkKeys(path, adapter.tensors, file.tensors);
+  file.warnings.forEach(warn);
+  const unknown = Object.keys(config.unknown);
+  if (unknown.length > 0) warn(`adapter_config.json has unknown fields: ${unknown.map(printable).join(", ")}`);
   const tensors = [...file.tensors].map(([key, { data }]) => [key, data as Float32Array<ArrayBuffer>] as const);
   await writeFlat(state, adapter.layout, tensors);
   use(state, adapter);
@@ -88,8 +94,10 @@ function prepare(state: ModelState, given: AdapterConfig, name: string): Adapter
       `Cannot add an adapter called "${printable(name)}" as the model has one already`,
     );
   }
-  const config = withTargets(state, given);
+  let config = withTargets(state, given);
   const sites = matchTargets(config, [...state.inventory.sites.values()]);
+  // As PEFT does, so that the saved file names modules.
+  if (isAllLinear(config.targetModules)) config = { ...config, targetModules: suffixes(sites) };
   if (state.architecture.tied && sites.some(({ output }) => output)) {
     throw new UsageError("lora/tied", "Cannot adapt lm_head as it shares its weight with the embedding in this model", {
       hint: "Leave lm_head out of target_modules.",
