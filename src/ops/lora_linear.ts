@@ -106,6 +106,19 @@ function fusedKernels(name: string, { x, w, tb, h, b, lowTb, scale, y, bias }: F
  * Without dropout `xd` is `x` itself, and the gradient of x is one fused product.
  *
  * @throws {ShapeError} if the shapes do not fit.
+ *
+ * @example Usage
+ * ```ts
+ * import { Graph, loraLinear } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const x = graph.leaf("input", "x", [5, 16]);
+ * const w = graph.leaf("weight", "w", [12, 16]);
+ * const a = graph.leaf("param", "w.lora_A", [4, 16]);
+ * const b = graph.leaf("param", "w.lora_B", [12, 4]);
+ *
+ * console.log(loraLinear(x, x, w, a, b, { scale: 2 }).shape); // [5, 12]
+ * ```
  */
 export function loraLinear(
   x: Value,

@@ -53,6 +53,17 @@ const matmulOp = defineOp<Required<MatmulOptions>, V2, V2>({
  * c[M, N] = alpha · a[M, K] · b[K, N]; `ta`, `tb` say that an operand is stored transposed.
  *
  * @throws {ShapeError} if the shapes do not fit.
+ *
+ * @example Usage
+ * ```ts
+ * import { Graph, matmul } from "@graft/graft/ops";
+ *
+ * const graph = new Graph();
+ * const a = graph.leaf("input", "a", [2, 3]);
+ * const b = graph.leaf("input", "b", [4, 3]);
+ *
+ * console.log(matmul(a, b, { tb: true }).shape); // [2, 4]
+ * ```
  */
 export function matmul(a: Value, b: Value, { ta = false, tb = false, alpha = 1 }: MatmulOptions = {}): Value {
   return a.graph.add(matmulOp, [a, b], { ta, tb, alpha })[0];
@@ -107,7 +118,7 @@ const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Va
  *
  * @example Usage
  * ```ts
- * import { Graph, linear } from "@graft/graft";
+ * import { Graph, linear } from "@graft/graft/ops";
  *
  * const graph = new Graph();
  * const x = graph.leaf("input", "x", [5, 3]);

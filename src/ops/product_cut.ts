@@ -2,7 +2,7 @@
 // operand: batches first, then its stored rows. A cut through K or the repetitions adds to what the first half left.
 import { size } from "../core/dims.ts";
 import type { Range, Value } from "../graph/graph.ts";
-import type { Target } from "../graph/target.ts";
+import { MAX_WORKGROUPS, type Target } from "../graph/target.ts";
 import type { MatrixRef, ProductCall } from "./product.ts";
 
 /** A product that one dispatch can do: where it lies inside the whole, in rows, columns and summands. */
@@ -40,6 +40,7 @@ function halve(piece: Piece, target: Target): Piece[] {
 
 function axisToCut(piece: Piece, target: Target): Axis | undefined {
   const { K, repeat = 1, batch: { outer, inner } = { outer: 1, inner: 1 } } = piece;
+  if (outer * inner > MAX_WORKGROUPS) return outer > 1 ? "outer" : "inner";
   if (repeat * K > MAX_SUMMANDS) return repeat > 1 ? "repeat" : "K";
   for (const operand of operands(piece)) {
     const { ref } = operand;

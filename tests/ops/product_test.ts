@@ -1,9 +1,12 @@
 // Products as attention asks for them: heads inside rows, shared heads, triangles, sums over heads, results added.
+import { assert } from "@std/assert";
+import { benchMatmul } from "../../bench/matmul.ts";
 import type { DeviceOptions } from "../../src/gpu/device.ts";
 import { defineOp, type Kernel, type Value } from "../../src/graph/graph.ts";
 import type { Target } from "../../src/graph/target.ts";
 import { multiply } from "../../src/ops/elementwise.ts";
 import { CAUSAL_ROWS, type MatrixRef, type ProductCall, productKernels } from "../../src/ops/product.ts";
+import { gpuTest } from "../device.ts";
 import { normal, type Numbers, type OpCase, opTable } from "./harness.ts";
 
 interface Sizes {
@@ -247,3 +250,12 @@ for (const kind of ["software", "default"] as const) {
 }
 
 opTable("product", cases);
+
+// Too much work for a whole reference in f64: the benchmark compares samples.
+gpuTest("product: the large tile of the software class, with ragged edges", async (device) => {
+  const size = { M: 520, N: 520, K: 500 };
+  const shapes = [{ name: "nt", tb: true, ...size }, { name: "tn", ta: true, ...size }];
+  for (const { name, error } of await benchMatmul(device, { shapes, rounds: 1 })) {
+    assert(error < 5e-6, `${name}: error ${error}`); // f32 rounding of sums of 500 terms, in units of their spread
+  }
+}, { kind: "software" });
