@@ -85,7 +85,8 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
 
   const after = await measure(model, plan, terminal);
   for (const { name, loss, perplexity } of after.domains) await files.log(steps, { [name]: { loss, perplexity } });
-  showAfter(terminal, { plan, before, after, steps, seconds: seconds() });
+  const { peak } = device.memory;
+  showAfter(terminal, { plan, before, after, steps, seconds: seconds(), peak });
   terminal.result({
     output,
     steps,
@@ -94,6 +95,7 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
     tokensPerSecond: last?.tokensPerSecond,
     parameters: model.parameters,
     device: device.name,
+    memory: { ...plan.memory, peak },
     before,
     after,
   });

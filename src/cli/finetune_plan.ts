@@ -77,6 +77,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const sites = [...inventory.sites.values()];
   const targets = adapter ? matchTargets(adapter, sites) : [];
   if (adapter) warnings.push(...unmatchedNames(adapter, sites).map((name) => `no module is called "${name}"`));
+  if (!domains.some(({ name }) => name === "new")) warnings.push("no rows to evaluate on: give --eval-data");
   const optimizer = optimizerOf(settings);
   const { batchSize, gradientAccumulation } = settings;
   const T = Math.min(Math.ceil(data.report.longest / 32) * 32, positions);

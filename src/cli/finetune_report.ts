@@ -11,7 +11,7 @@ import type { Terminal } from "./terminal.ts";
 
 /** Say what will be done. */
 export function showPlan(terminal: Terminal, plan: Plan): void {
-  const { model, data, output, memory, warnings, domains, tokenizer } = plan;
+  const { model, data, output, memory, warnings, tokenizer } = plan;
   const { style } = terminal;
   const line = (name: string, text: string) => terminal.say(`${style.bold(name.padEnd(9))}${text}`);
   line("Model", `${printable(model)}, ${digits(memory.parameters)} parameters`);
@@ -24,9 +24,7 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
   const parts = `weights ${bytes(weights)}, trained ${bytes(trained)}, step ${bytes(temporaries)}`;
   line("Memory", `about ${bytes(total)} on the device: ${parts}`);
   line("Output", printable(output));
-  if (!domains.some(({ name }) => name === "new")) {
-    warnings.concat("no rows to evaluate on: give --eval-data").forEach((text) => terminal.note(`warning: ${text}`));
-  } else warnings.forEach((text) => terminal.note(`warning: ${text}`));
+  warnings.forEach((text) => terminal.note(`warning: ${printableText(text)}`));
 }
 
 function methodLine({ adapter, targets, sites, memory: { trainedParameters, parameters } }: Plan): string {
@@ -58,12 +56,17 @@ export interface Comparison {
   readonly after: Measured;
   readonly steps: number;
   readonly seconds: number;
+  /** Most bytes that the device held at once. */
+  readonly peak: number;
 }
 
 /** Say what training changed, and what to type next. */
-export function showAfter(terminal: Terminal, { plan, before, after, steps, seconds }: Comparison): void {
+export function showAfter(terminal: Terminal, { plan, before, after, steps, seconds, peak }: Comparison): void {
   const { style } = terminal;
-  terminal.say(`\nTrained ${plural(steps, "step")} in ${clock(seconds)} (evaluation and samples included).\n`);
+  const memory = `${bytes(peak)} on the device at most`;
+  terminal.say(
+    `\nTrained ${plural(steps, "step")} in ${clock(seconds)}, evaluation and samples included; ${memory}.\n`,
+  );
   if (after.domains.length > 0) {
     terminal.say(table([
       ["domain", "loss before", "after", "change", "perplexity before", "after"],

@@ -24,7 +24,7 @@ export function progressBar(terminal: Terminal): (progress: Progress) => void {
     const { step, steps } = progress;
     if (terminal.redraws) return terminal.redraw(`${bar(step / steps)} ${progressLine(progress)}`);
     const part = Math.floor(LINES * step / steps);
-    if (shown > 0 && part === shown && step < steps) return;
+    if (shown > 0 && part <= shown && step < steps) return;
     shown = Math.max(1, part);
     terminal.note(progressLine(progress));
   };

@@ -85,7 +85,12 @@ function streamOf(stream: typeof Deno.stdout | typeof Deno.stderr): Stream {
   return {
     terminal: stream.isTerminal(),
     write(text) {
-      for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(stream.writeSync(bytes));
+      try {
+        for (let bytes = encoder.encode(text); bytes.length > 0;) bytes = bytes.subarray(stream.writeSync(bytes));
+      } catch (error) {
+        // Nobody reads any more (`… | head`): the work goes on, its words are lost.
+        if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      }
     },
   };
 }

@@ -1,4 +1,5 @@
 // Commands as users run them: in a process of their own, with the permissions of their task and no prompts.
+import config from "../../deno.json" with { type: "json" };
 import { tinyFile } from "../data/tiny_tokenizer.ts";
 
 /** Root of the repository. */
@@ -7,18 +8,17 @@ export const ROOT: string = new URL("../..", import.meta.url).pathname.replace(/
 /** The reference case that the tests carry. */
 export const FIXTURE: string = `${ROOT}/tests/fixtures/llama-lora`;
 
-const ENV = "--allow-env=DEBUG,PROFILE,FINITE";
+/** The words of each task of deno.json that runs Graft. */
+export const TASKS: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries(config.tasks as Readonly<Record<string, string | { readonly command: string }>>)
+    .map(([name, task]) => [name, (typeof task === "string" ? task : task.command).split(" ")] as const)
+    .filter(([, words]) => words.includes("src/cli/main.ts")),
+);
 
-/** The permissions that each command's task has, and no others. */
-export const PERMISSIONS: Readonly<Record<string, readonly string[]>> = {
-  finetune: ["--allow-read", "--allow-write", ENV],
-  generate: ["--allow-read", ENV],
-  evaluate: ["--allow-read", ENV],
-  merge: ["--allow-read", "--allow-write", ENV],
-  inspect: ["--allow-read", ENV],
-  doctor: [ENV],
-  parity: ["--allow-read", ENV],
-};
+/** The permissions of a command's task. */
+export function permissionsOf(name: string): readonly string[] {
+  return (TASKS.get(name) ?? []).filter((word) => word.startsWith("--allow-"));
+}
 
 /** How a command ended. */
 export interface Ended {
@@ -38,8 +38,8 @@ export interface StartOptions {
 
 /** Start a command line of Graft. */
 export function start(args: readonly string[], options: StartOptions = {}): Deno.ChildProcess {
-  const { permissions = PERMISSIONS[args[0] ?? ""] ?? [], env = {}, cwd = ROOT } = options;
-  return new Deno.Command(Deno.execPath(), {
+  const { permissions = permissionsOf(args[0] ?? ""), env = {}, cwd = ROOT } = options;
+  return new Deno.Command("deno", {
     args: ["run", "--no-prompt", "--quiet", ...permissions, `${ROOT}/src/cli/main.ts`, ...args],
     env: { XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1", ...env },
     cwd,
