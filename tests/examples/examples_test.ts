@@ -1,0 +1,44 @@
+// Every example runs as its header says: in a process of its own with exactly those flags, and it checks its own result.
+import { assert, assertEquals } from "@std/assert";
+
+const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+
+/** Examples that need texts from the network, and minutes. */
+const RECIPES: readonly string[] = ["make_data.ts", "pretrain.ts"];
+
+const MAX_LINES = 80;
+
+const examples = [...Deno.readDirSync(`${ROOT}/examples`)].map(({ name }) => name)
+  .filter((name) => name.endsWith(".ts")).sort();
+
+/** The words behind `deno` in the header of an example. */
+function commandOf(name: string): string[] {
+  const text = Deno.readTextFileSync(`${ROOT}/examples/${name}`);
+  const lines = text.match(/^\/\/ {3}deno run .*$/gm) ?? [];
+  assertEquals(lines.length, 1, `examples/${name} must say how to run it, once`);
+  return lines[0]!.replace(/^\/\/ +deno /, "").split(" ");
+}
+
+for (const name of examples.filter((name) => !RECIPES.includes(name))) {
+  Deno.test(`examples/${name}`, async () => {
+    const [run, ...flags] = commandOf(name);
+    assertEquals([run, flags.at(-1)], ["run", `examples/${name}`]);
+    const { code, stdout, stderr } = await new Deno.Command("deno", {
+      args: ["run", "--no-prompt", "--quiet", ...flags],
+      cwd: ROOT,
+      env: { XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    assertEquals(code, 0, text(stderr));
+    assert(stdout.length > 0, "it must say what it found");
+  });
+}
+
+Deno.test("examples are short, and the table lists all of them", () => {
+  const table = Deno.readTextFileSync(`${ROOT}/examples/README.md`);
+  for (const name of examples) {
+    const lines = Deno.readTextFileSync(`${ROOT}/examples/${name}`).trimEnd().split("\n").length;
+    assert(lines <= MAX_LINES, `examples/${name} has ${lines} lines`);
+    assert(table.includes(`[${name}](${name})`), `examples/README.md does not list ${name}`);
+  }
+});
