@@ -1,9 +1,14 @@
 // `parity`: reference cases run through the library, one JSON line each with the errors found.
+import { printable } from "../core/errors.ts";
 import { closeDevice, openDevice } from "../gpu/device.ts";
-import { shorten } from "./paths.ts";
-import { defineCommand, type Entry, printableText, report } from "./command.ts";
+import { statOrUndefined } from "../io/files.ts";
+import { refuse } from "./arguments.ts";
+import { defineCommand, type Entry, report } from "./command.ts";
+import { plural } from "./format.ts";
 import { type CaseReport, runCase } from "./parity_case.ts";
+import { pathProblems } from "./paths.ts";
 import { flag } from "./settings.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** The command. */
 export const parity: Entry = defineCommand({
@@ -18,10 +23,11 @@ export const parity: Entry = defineCommand({
   },
   examples: ["deno task parity ../shared/fixtures/llama-lora", "deno task parity ../shared/fixtures/*"],
   async run({ requireGpu }, { operands, terminal, signal }) {
+    const folders = await caseFolders(operands, terminal);
     const device = await openDevice({ requireGpu });
     let failed = 0;
     try {
-      for (const folder of operands) {
+      for (const folder of folders) {
         const name = folder.replace(/[\\/]+$/, "").split(/[\\/]/).at(-1)!;
         let line: CaseReport | { readonly error: string; readonly ok: false };
         try {
@@ -40,10 +46,21 @@ export const parity: Entry = defineCommand({
     } finally {
       closeDevice(device);
     }
-    if (operands.length > 1) {
-      const where = printableText(shorten(operands[0]!));
-      terminal.note(`${operands.length - failed} of ${operands.length} cases are ok (the first is ${where})`);
-    }
+    terminal.note(`${folders.length - failed} of ${plural(folders.length, "case")} ok.`);
     return failed === 0 ? 0 : 1;
   },
 });
+
+/** The case folders among paths: a pattern such as `fixtures/*` brings other files along, which are named and left out. */
+async function caseFolders(paths: readonly string[], terminal: Terminal): Promise<readonly string[]> {
+  const problems: string[] = [], folders: string[] = [];
+  for (const path of paths) {
+    problems.push(...await pathProblems("CASE_DIR", path, "any"));
+    if (await statOrUndefined(`${path}/case.json`)) folders.push(path);
+  }
+  refuse("usage/path", problems);
+  if (folders.length === 0) return paths;
+  const others = paths.filter((path) => !folders.includes(path));
+  if (others.length > 0) terminal.note(`No cases, left out: ${others.map(printable).join(", ")}`);
+  return folders;
+}

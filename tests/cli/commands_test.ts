@@ -234,12 +234,17 @@ Deno.test("cli: inspect finds what is wrong with broken files and never throws",
 });
 
 Deno.test("cli: parity repeats a reference case; one that cannot run is a line, not a crash", async () => {
-  const { code, stdout, stderr } = await graft(["parity", FIXTURE, `${ROOT}/tests`]);
+  const empty = `${workspace.folder}/empty-case`;
+  await Deno.mkdir(empty);
+  await Deno.writeTextFile(`${empty}/case.json`, "{}");
+  const { code, stdout, stderr } = await graft(["parity", FIXTURE, empty, `${ROOT}/tests`]);
   assertEquals(code, 1, stderr);
   const [ran, failed] = stdout.trim().split("\n").map((line) => JSON.parse(line));
   assertEquals([ran.case, ran.ok, ran.generate, ran.lrs], ["llama-lora", true, "same", 0], stdout);
-  assertEquals([failed.case, failed.ok], ["tests", false]);
-  assert(failed.error.includes("there is no case.json"));
+  assertEquals([failed.case, failed.ok], ["empty-case", false]);
+  assert(failed.error.includes("there is no expected.safetensors"));
+  assert(stderr.includes("1 of 2 cases ok") && stderr.includes(`left out: ${ROOT}/tests`), stderr);
+  await Deno.remove(empty, { recursive: true });
 });
 
 Deno.test("cli: doctor", async () => {
