@@ -1,0 +1,86 @@
+// Model folders for tests: the committed fixtures, and folders with random weights of any configuration.
+import { normal, randomKey } from "../../src/core/random.ts";
+import { saveModelFolder, type SaveModelOptions } from "../../src/io/hf_save.ts";
+import { architectureOf } from "../../src/models/mod.ts";
+import { takeInventory } from "../../src/train/load.ts";
+
+/** Path of a committed reference case, such as `fixture("llama-lora")`. */
+export function fixture(name: string): string {
+  return new URL(`../fixtures/${name}`, import.meta.url).pathname;
+}
+
+/** Do something with an empty folder. */
+export async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await act(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** A Llama of two layers that tests change. */
+export const LLAMA = {
+  model_type: "llama",
+  vocab_size: 61,
+  hidden_size: 32,
+  intermediate_size: 40,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 40,
+  rms_norm_eps: 1e-5,
+  torch_dtype: "float32",
+};
+
+/** A GPT-2 of two layers that tests change. */
+export const GPT2 = {
+  model_type: "gpt2",
+  vocab_size: 61,
+  n_embd: 32,
+  n_layer: 2,
+  n_head: 4,
+  n_positions: 40,
+  layer_norm_epsilon: 1e-5,
+  activation_function: "gelu_new",
+  torch_dtype: "float32",
+};
+
+/** Weights by name. */
+export type Weights = Map<string, { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }>;
+
+/** Random weights, biases too, large enough that every part of the model matters: N(0, 0.25²), norms around 1. */
+export function randomWeights(config: Readonly<Record<string, unknown>>, seed = 1): Weights {
+  const { weights } = takeInventory(architectureOf(config));
+  return new Map([...weights.values()].map(({ name, shape }) => {
+    const key = randomKey(seed, name);
+    const length = shape.reduce((a, b) => a * b, 1);
+    const centre = /norm|ln_/.test(name) && name.endsWith("weight") ? 1 : 0;
+    const data = Float32Array.from({ length }, (_, i) => centre + 0.25 * normal(key, i));
+    return [name, { shape, data }] as const;
+  }));
+}
+
+/** Save weights as a model folder. */
+export async function writeModel(
+  path: string,
+  config: Readonly<Record<string, unknown>>,
+  weights: Weights = randomWeights(config),
+  options: Partial<SaveModelOptions> = {},
+): Promise<void> {
+  const tensors = [...weights].map(([name, { shape, data }]) => ({ name, shape, data }));
+  await saveModelFolder(path, { config, tensors, ...options });
+}
+
+/** The bits of an array, so that NaN and -0 are compared too. */
+export function bits(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+/** Largest |a - b|. */
+export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Infinity;
+  let worst = 0;
+  for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
+  return worst;
+}
