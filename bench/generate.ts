@@ -1,0 +1,61 @@
+// Greedy generation with a key/value cache, for one sequence and for sixteen. Every position reads all weights once:
+// the share is of copy bandwidth, which no decoder that does not batch positions can exceed by much.
+import { generateIds } from "../mod.ts";
+import { type Context, ids } from "./kernel.ts";
+import { type BenchModel, benchModels } from "./models.ts";
+import type { Row } from "./row.ts";
+import { summary } from "./time.ts";
+
+const PROMPT = 8;
+
+/** Measure generation with every model. */
+export async function benchGenerate(context: Context): Promise<Row[]> {
+  const rows: Row[] = [];
+  const seen = new Set<string>();
+  for (const model of benchModels(context)) {
+    if (seen.has(model.name)) continue;
+    seen.add(model.name);
+    for (const S of context.quick ? [1] : [1, 16]) {
+      const row = await measure(context, model, S);
+      rows.push(row);
+      context.report(row);
+    }
+  }
+  return rows;
+}
+
+async function measure({ device, peaks, quick }: Context, { name, open }: BenchModel, S: number): Promise<Row> {
+  const model = await open(device);
+  try {
+    const large = model.parameters.total > 1e8;
+    const maxNewTokens = quick ? 8 : device.software && large ? 16 : 120;
+    const prompts = Array.from({ length: S }, (_, s) => [...ids(PROMPT, model.state.architecture.V, s + 1)]);
+    const options = { maxNewTokens, ignoreEos: true };
+    const start = performance.now();
+    await generateIds(model, prompts, { ...options, maxNewTokens: Math.min(maxNewTokens, 60) });
+    const first = performance.now() - start;
+    await generateIds(model, prompts, options); // another cache length compiles again
+    const times: number[] = [];
+    for (let i = 0; i < (quick || large ? 1 : 3); i++) {
+      const start = performance.now();
+      await generateIds(model, prompts, options);
+      times.push(performance.now() - start);
+    }
+    const { median, best } = summary(times);
+    const positions = PROMPT + maxNewTokens - 1;
+    const bytes = 4 * model.parameters.total * positions;
+    return {
+      family: "generate",
+      name,
+      shape: `${S} x ${maxNewTokens}`,
+      median,
+      best,
+      rate: 1000 * S * maxNewTokens / best,
+      unit: "tokens/s",
+      share_of_peak: bytes / best / 1e6 / peaks.bytes,
+      note: `${(best / positions).toFixed(2)} ms a position, first call ${(first / 1000).toFixed(2)} s`,
+    };
+  } finally {
+    model.destroy();
+  }
+}

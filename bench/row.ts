@@ -1,0 +1,101 @@
+// One measured line, the table of them, and the comparison of two runs.
+
+/** Unit of a rate. */
+export type RateUnit = "GFLOP/s" | "GB/s" | "tokens/s";
+
+/** One measured line. */
+export interface Row {
+  readonly family: string;
+  readonly name: string;
+  /** Sizes, such as `"512x768"`. */
+  readonly shape: string;
+  /** Largest error against the f64 reference, relative to its largest value; undefined where nothing is compared. */
+  readonly error?: number;
+  /** Milliseconds of one dispatch list, step or call. */
+  readonly median: number;
+  readonly best: number;
+  /** At the best time: others who use the machine can only make it longer. */
+  readonly rate: number;
+  readonly unit: RateUnit;
+  /** Of the measured peak: of multiply-adds for GFLOP/s, of copies for GB/s. */
+  readonly share_of_peak?: number;
+  /** What else there is to say. */
+  readonly note?: string;
+}
+
+/** What the device reaches in registers and in copies, measured in the same run. */
+export interface Peaks {
+  /** GFLOP/s of multiply-adds in registers. */
+  readonly flops: number;
+  /** GB/s read and written by the copy kernel. */
+  readonly bytes: number;
+}
+
+/** A run, as `--json` prints it and `--compare` reads it. */
+export interface Report {
+  readonly device: string;
+  readonly date: string;
+  readonly peaks: Peaks;
+  readonly rows: readonly Row[];
+}
+
+/** The share of the roof that belongs to the unit. */
+export function shareOf({ flops, bytes }: Peaks, rate: number, unit: "GFLOP/s" | "GB/s"): number {
+  return rate / (unit === "GFLOP/s" ? flops : bytes);
+}
+
+const COLUMNS: readonly (readonly [title: string, width: number])[] = [
+  ["family", -11],
+  ["name", -31],
+  ["shape", -22],
+  ["error", 8],
+  ["median ms", 10],
+  ["best ms", 10],
+  ["rate", 18],
+  ["peak", 6],
+];
+
+/** The line of titles. */
+export function header(): string {
+  return aligned(COLUMNS.map(([title]) => title));
+}
+
+/** One line of the table. */
+export function line({ family, name, shape, error, median, best, rate, unit, share_of_peak, note }: Row): string {
+  const cells = [
+    family,
+    name,
+    shape,
+    error === undefined ? "" : error.toExponential(1),
+    digits(median),
+    digits(best),
+    `${digits(rate)} ${unit.padEnd(8)}`,
+    share_of_peak === undefined ? "" : `${(100 * share_of_peak).toFixed(0)} %`,
+  ];
+  return `${aligned(cells)}${note === undefined ? "" : `  ${note}`}`.trimEnd();
+}
+
+function aligned(cells: readonly string[]): string {
+  return cells.map((cell, i) => {
+    const width = COLUMNS[i]![1];
+    return width < 0 ? cell.padEnd(-width) : cell.padStart(width);
+  }).join(" ");
+}
+
+function digits(x: number): string {
+  return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x >= 0.1 ? x.toFixed(2) : x.toPrecision(2);
+}
+
+/** Share of its rate that a row may lose. */
+const LOSS = 0.1;
+
+/** Rows of `now` that lost more than a tenth of their rate, in words. */
+export function slower(now: readonly Row[], before: readonly Row[]): string[] {
+  const key = ({ family, name, shape }: Row) => `${family} ${name} ${shape}`;
+  const known = new Map(before.map((row) => [key(row), row]));
+  return now.flatMap((row) => {
+    const old = known.get(key(row));
+    if (!old || row.rate >= (1 - LOSS) * old.rate) return [];
+    return [`${key(row)}: ${digits(row.rate)} ${row.unit}, was ${digits(old.rate)}`];
+  });
+}
