@@ -4,23 +4,12 @@
  * @module
  */
 import { UsageError } from "../core/errors.ts";
-import { type Entry, printableText, report } from "./command.ts";
-import { finetune } from "./finetune.ts";
-import { doctor } from "./doctor.ts";
-import { evaluate } from "./evaluate.ts";
-import { generate } from "./generate.ts";
-import { inspect } from "./inspect.ts";
-import { merge } from "./merge.ts";
+import { printableText, report } from "./command.ts";
+import { commands } from "./commands.ts";
 import { commandHelp, overview } from "./help.ts";
 import { nearest } from "./nearest.ts";
-import { parity } from "./parity.ts";
 import { createTerminal } from "./terminal.ts";
 import { VERSION } from "./version.ts";
-
-/** Every command, in the order of the help. */
-export const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, generate, evaluate, merge, inspect, doctor, parity].map((entry) => [entry.name, entry]),
-);
 
 /**
  * Run a command line.

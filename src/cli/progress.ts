@@ -12,7 +12,7 @@ export interface Progress {
 }
 
 /** Cells of the bar. */
-const CELLS = 24;
+const CELLS = 16;
 
 /** Lines of a whole run where nothing can be redrawn. */
 const LINES = 20;
@@ -22,7 +22,10 @@ export function progressBar(terminal: Terminal): (progress: Progress) => void {
   let shown = 0;
   return (progress) => {
     const { step, steps } = progress;
-    if (terminal.redraws) return terminal.redraw(`${bar(step / steps)} ${progressLine(progress)}`);
+    if (terminal.redraws) {
+      const line = `${bar(step / steps)} ${progressLine(progress)}`;
+      return step < steps ? terminal.redraw(line) : terminal.note(line);
+    }
     const part = Math.floor(LINES * step / steps);
     if (shown > 0 && part <= shown && step < steps) return;
     shown = Math.max(1, part);

@@ -63,8 +63,9 @@ Deno.test("progress: a bar on a terminal, else the first, the last and about twe
   assert(lines.err.at(-1)!.startsWith("step 1000/1000"));
   const bar = record({ tty: true });
   steps(bar);
-  assertEquals(bar.err.length, 1000);
-  assert(bar.err[499]!.startsWith(`\r${"█".repeat(12)}${"░".repeat(12)} step  500/1000`));
+  assertEquals(bar.err.length, 1001); // the last line is no longer redrawn
+  assert(bar.err[499]!.startsWith(`\r${"█".repeat(8)}${"░".repeat(8)} step  500/1000`));
+  assert(bar.err.at(-1)!.startsWith("█".repeat(16)) && bar.err.at(-1)!.endsWith("\n"));
 });
 
 Deno.test("format: numbers, sizes, times, tables", () => {

@@ -1,0 +1,14 @@
+// The table of commands.
+import type { Entry } from "./command.ts";
+import { finetune } from "./finetune.ts";
+import { doctor } from "./doctor.ts";
+import { evaluate } from "./evaluate.ts";
+import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
+import { merge } from "./merge.ts";
+import { parity } from "./parity.ts";
+
+/** Every command, in the order of the help. */
+export const commands: ReadonlyMap<string, Entry> = new Map(
+  [finetune, generate, evaluate, merge, inspect, doctor, parity].map((entry) => [entry.name, entry]),
+);
