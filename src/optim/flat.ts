@@ -6,6 +6,7 @@
 import { type Shape, size } from "../core/dims.ts";
 import { OutOfMemoryError, printable } from "../core/errors.ts";
 import type { Graph, Value } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
 
 /** A trained tensor. */
 export interface FlatTensor {
@@ -44,8 +45,10 @@ export interface FlatLayout {
 export interface FlatOptions {
   /** Whose storage it is, such as the name of an adapter; none by default. */
   readonly name?: string;
-  /** Words of one binding: `target.maxBinding / 4`. */
+  /** Words of one binding: `target.maxBinding / 4`. A larger tensor has a page of its own, used in parts. */
   readonly maxWords: number;
+  /** Words of one buffer: `target.maxBuffer / 4`; no limit by default. */
+  readonly maxBufferWords?: number;
   /** Tensors start at multiples of this many words; 64 (256 bytes) suit every device. */
   readonly alignmentWords?: number;
 }
@@ -53,7 +56,7 @@ export interface FlatOptions {
 /**
  * Give every tensor its place. The order within a group is kept.
  *
- * @throws {OutOfMemoryError} `mem/param` listing the tensors that exceed one binding.
+ * @throws {OutOfMemoryError} `mem/param` listing the tensors that exceed one buffer.
  * @throws {TypeError} if a name comes twice or a tensor is empty.
  *
  * @example Usage
@@ -66,20 +69,20 @@ export interface FlatOptions {
  */
 export function flatLayout(
   tensors: readonly FlatTensor[],
-  { name = "", maxWords, alignmentWords = 64 }: FlatOptions,
+  { name = "", maxWords, maxBufferWords = Infinity, alignmentWords = 64 }: FlatOptions,
 ): FlatLayout {
   const most = Math.floor(maxWords / alignmentWords) * alignmentWords;
   const names = new Set(tensors.map(({ name }) => name));
   if (names.size < tensors.length || tensors.some(({ shape }) => size(shape) < 1)) {
     throw new TypeError("Cannot lay out the trained tensors as a name comes twice or a tensor has no elements");
   }
-  const large = tensors.filter(({ shape }) => size(shape) > most);
+  const large = tensors.filter(({ shape }) => size(shape) > maxBufferWords);
   if (large.length > 0) {
     const list = large.map(({ name, shape }) => `"${printable(name)}" [${shape}] of ${4 * size(shape)} bytes`);
     throw new OutOfMemoryError(
       "mem/param",
-      `Cannot train ${list.join(", ")}: one binding of this device covers ${4 * most} bytes`,
-      { hint: "Trained tensors above one binding are not supported yet: train an adapter, or freeze these tensors." },
+      `Cannot train ${list.join(", ")}: one buffer of this device holds ${4 * maxBufferWords} bytes`,
+      { hint: "Train an adapter instead, or freeze these tensors." },
     );
   }
   const groups = Map.groupBy(tensors, ({ decay = true, lrScale = 1 }) => `${decay} ${lrScale}`);
@@ -125,4 +128,16 @@ export function flatLeaves(graph: Graph, layout: FlatLayout): Map<string, Value>
     name,
     graph.leaf("param", name, shape, { within: { parent: pages[page]!, offset } }),
   ]));
+}
+
+/** Parts of a range of a page, none above one binding; all start aligned. */
+export function bindingsOf(
+  { offset, length }: Pick<FlatPlace, "offset" | "length">,
+  { maxBinding }: Target,
+): Pick<FlatPlace, "offset" | "length">[] {
+  const most = Math.floor(maxBinding / 256) * 64;
+  return Array.from({ length: Math.ceil(length / most) }, (_, i) => ({
+    offset: offset + i * most,
+    length: Math.min(most, length - i * most),
+  }));
 }

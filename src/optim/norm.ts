@@ -5,6 +5,8 @@ import { sweepWords } from "../../shaders/lib/sweep.ts";
 import { size } from "../core/dims.ts";
 import { SCALARS, SCALARS_WORDS } from "../core/scalars.ts";
 import { defineOp, type Graph, type V0, type V1, type V3, type Value, type Values } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+import { bindingsOf } from "./flat.ts";
 import { sweepOf } from "./sweep.ts";
 
 /** The input of per-step numbers, see core/scalars.ts. */
@@ -17,31 +19,39 @@ export function statsLeaf(graph: Graph): Value {
   return graph.leaf("state", "stats", [4]);
 }
 
-/** Partial sums of a page: one for each invocation; a multiple of 64, so that the next page's start aligned. */
-const partialsOf = (page: Value): number => {
-  const sweep = sweepOf(page.graph.target);
-  return Math.ceil(Math.ceil(size(page.shape) / sweepWords(sweep)) * sweep.lanes / 64) * 64;
+/** Partial sums of a part: one for each invocation; a multiple of 64, so that the next part's start aligned. */
+const partialsOf = (words: number, target: Target): number => {
+  const sweep = sweepOf(target);
+  return Math.ceil(Math.ceil(words / sweepWords(sweep)) * sweep.lanes / 64) * 64;
+};
+
+const partialsOfPage = (page: Value): number => {
+  const { target } = page.graph;
+  const parts = bindingsOf({ offset: 0, length: size(page.shape) }, target);
+  return parts.reduce((sum, { length }) => sum + partialsOf(length, target), 0);
 };
 
 const sumSquaresOp = defineOp<null, Values, V1>({
   name: "sum_squares",
-  infer: (pages) => [{ shape: [pages.reduce((n, page) => n + partialsOf(page), 0)], dtype: "f32" }],
+  infer: (pages) => [{ shape: [pages.reduce((n, page) => n + partialsOfPage(page), 0)], dtype: "f32" }],
   kernels: ({ inputs: pages, outputs: [partial] }, target) => {
     const sweep = sweepOf(target);
     let offset = 0;
-    return pages.map((page) => {
-      const length = partialsOf(page);
-      offset += length;
-      return {
-        name: "sum_squares",
-        wgsl: sumSquares(sweep),
-        read: [page],
-        write: [{ value: partial, offset: offset - length, length }],
-        uniform: [size(page.shape), length],
-        workgroups: length / sweep.lanes,
-        trips: sweep.vectors,
-      };
-    });
+    return pages.flatMap((page) =>
+      bindingsOf({ offset: 0, length: size(page.shape) }, target).map((part) => {
+        const length = partialsOf(part.length, target);
+        offset += length;
+        return {
+          name: "sum_squares",
+          wgsl: sumSquares(sweep),
+          read: [{ value: page, ...part }],
+          write: [{ value: partial, offset: offset - length, length }],
+          uniform: [part.length, length],
+          workgroups: length / sweep.lanes,
+          trips: sweep.vectors,
+        };
+      })
+    );
   },
   stops: true,
 });

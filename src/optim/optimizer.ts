@@ -3,7 +3,7 @@
 import { type Sweep, sweepWords } from "../../shaders/lib/sweep.ts";
 import { ConfigError } from "../core/errors.ts";
 import { floatBits, type Graph, type Op, type V0, type Value, type Values } from "../graph/graph.ts";
-import { type FlatLayout, flatPages, type FlatRange } from "./flat.ts";
+import { bindingsOf, type FlatLayout, flatPages, type FlatRange } from "./flat.ts";
 import { scalarsLeaf, statsLeaf } from "./norm.ts";
 import { sweepOf } from "./sweep.ts";
 
@@ -34,15 +34,15 @@ const updateOp = ({ name, weightDecay, shader }: Optimizer): Op<FlatRange, Value
   kernels: ({ inputs, attrs: { offset, length, decay, lrScale } }, target) => {
     const sweep = sweepOf(target);
     const [gradient, stats, scalars, ...written] = inputs as [Value, Value, Value, ...Value[]];
-    return [{
+    return bindingsOf({ offset, length }, target).map((part) => ({
       name,
       wgsl: shader(sweep),
-      read: [{ value: gradient, offset, length }, stats, scalars],
-      write: written.map((value) => ({ value, offset, length })),
-      uniform: [length, floatBits(decay ? weightDecay : 0), floatBits(lrScale)],
-      workgroups: Math.ceil(length / sweepWords(sweep)),
+      read: [{ value: gradient, ...part }, stats, scalars],
+      write: written.map((value) => ({ value, ...part })),
+      uniform: [part.length, floatBits(decay ? weightDecay : 0), floatBits(lrScale)],
+      workgroups: Math.ceil(part.length / sweepWords(sweep)),
       trips: sweep.vectors,
-    }];
+    }));
   },
 });
 

@@ -6,22 +6,23 @@ import { size } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { RING_SLOTS } from "../core/scalars.ts";
 import { defineOp, type Graph, type V0, type V3, type V4, type Value } from "../graph/graph.ts";
-import { type FlatLayout, flatPages } from "./flat.ts";
+import { bindingsOf, type FlatLayout, flatPages } from "./flat.ts";
 import { scalarsLeaf, statsLeaf } from "./norm.ts";
 import { sweepOf } from "./sweep.ts";
 
 const accumulateOp = defineOp<null, V3, V0>({
   name: "accumulate",
   infer: () => [],
-  kernels: ({ inputs: [gradient, scalars, total] }, target) => [{
-    name: "accumulate",
-    wgsl: shader(sweepOf(target)),
-    read: [gradient, scalars],
-    write: [total],
-    uniform: [size(total.shape)],
-    workgroups: Math.ceil(size(total.shape) / sweepWords(sweepOf(target))),
-    trips: sweepOf(target).vectors,
-  }],
+  kernels: ({ inputs: [gradient, scalars, total] }, target) =>
+    bindingsOf({ offset: 0, length: size(total.shape) }, target).map((part) => ({
+      name: "accumulate",
+      wgsl: shader(sweepOf(target)),
+      read: [{ value: gradient, ...part }, scalars],
+      write: [{ value: total, ...part }],
+      uniform: [part.length],
+      workgroups: Math.ceil(part.length / sweepWords(sweepOf(target))),
+      trips: sweepOf(target).vectors,
+    })),
 });
 
 /**

@@ -12,7 +12,11 @@ import { activeAdapter, type AdapterState, type ModelState } from "./state.ts";
 /** Lay tensors out in flat storage called `name`. */
 export function layoutOf({ device }: ModelState, name: string, tensors: Iterable<TensorSpec>): FlatLayout {
   const list = [...tensors].map((tensor) => ({ name: tensor.name, shape: tensor.shape, decay: decays(tensor.name) }));
-  return flatLayout(list, { name, maxWords: device.target.maxBinding / 4 });
+  return flatLayout(list, {
+    name,
+    maxWords: device.target.maxBinding / 4,
+    maxBufferWords: device.target.maxBuffer / 4,
+  });
 }
 
 /** Write tensors into their places of flat storage. */

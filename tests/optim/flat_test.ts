@@ -48,8 +48,15 @@ Deno.test("no page exceeds a binding; every tensor is inside a range of its own 
   }
 });
 
-Deno.test("a tensor above one binding is named, with what to do", () => {
-  const error = assertThrows(() => flatLayout(tensors, { maxWords: 64 }), OutOfMemoryError);
+Deno.test("a tensor above one binding has a page of its own", () => {
+  const { pages, tensors: places } = flatLayout(tensors, { maxWords: 64 });
+  const { page, offset } = places.get("e")!.place;
+  assertEquals([offset, pages[page]], [0, 1024]);
+  for (const { name, place } of places.values()) if (name !== "e") assert(place.page !== page, name);
+});
+
+Deno.test("a tensor above one buffer is named, with what to do", () => {
+  const error = assertThrows(() => flatLayout(tensors, { maxWords: 64, maxBufferWords: 64 }), OutOfMemoryError);
   assertEquals(error.code, "mem/param");
   for (const part of ['"d" [5,13]', '"e" [10,100]', "train an adapter"]) assert(error.message.includes(part), part);
   assertThrows(() => flatLayout([...tensors, ...tensors], { maxWords: 2 ** 20 }), TypeError, "twice");
