@@ -1,8 +1,8 @@
 // Settings files: YAML 1.2 (JSON is a part of it), read and written through Deno's standard library.
 // @ts-types="./yaml_parse.d.ts"
-import { parse } from "npm:deno-std@1.4.0/yaml/parse.js";
+import { parse } from "@std/yaml/parse";
 // @ts-types="./yaml_stringify.d.ts"
-import { stringify } from "npm:deno-std@1.4.0/yaml/stringify.js";
+import { stringify } from "@std/yaml/stringify";
 import { printable, UsageError } from "../core/errors.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
 import { keyName, type Schema } from "./settings.ts";

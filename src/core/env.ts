@@ -15,7 +15,22 @@ export function finiteCheck(): boolean {
   return variable("FINITE") === "1";
 }
 
+/**
+ * Make the driver's loader look at Vulkan alone, on Linux and where nothing else is set: otherwise OpenGL is loaded too,
+ * complains about XDG_RUNTIME_DIR, can crash when the process ends, and would stand in for a missing Vulkan driver
+ * without a word. Without permission for the two variables nothing happens.
+ */
+export function preferVulkan(): void {
+  if (Deno.build.os !== "linux") return;
+  for (const [name, value] of [["DENO_WEBGPU_BACKEND", "vulkan"], ["XDG_RUNTIME_DIR", "/tmp"]] as const) {
+    if (granted(name) && Deno.env.get(name) === undefined) Deno.env.set(name, value);
+  }
+}
+
+function granted(name: string): boolean {
+  return Deno.permissions.querySync({ name: "env", variable: name }).state === "granted";
+}
+
 function variable(name: string): string | undefined {
-  if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") return undefined;
-  return Deno.env.get(name);
+  return granted(name) ? Deno.env.get(name) : undefined;
 }

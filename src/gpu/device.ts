@@ -3,6 +3,7 @@
 // In Deno a validation error prints nothing and exits 0, five misuses of writeBuffer abort the process, a lost device
 // swallows every error, and buffers are not freed without destroy(). Everything that creates, writes or submits goes
 // through this file.
+import { preferVulkan } from "../core/env.ts";
 import { DeviceError, GraftError, OutOfMemoryError } from "../core/errors.ts";
 import type { Target, TargetClass } from "../graph/target.ts";
 
@@ -73,6 +74,7 @@ const LIMITS = [
  * ```
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<GraftDevice> {
+  preferVulkan();
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new DeviceError("device/none", "Cannot open a GPU: no WebGPU adapter was found", {

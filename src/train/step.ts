@@ -97,15 +97,15 @@ export async function readRing(state: ModelState): Promise<RingRow[]> {
 
 /** Free gradients, moments and rings of a run, so that the next one starts from nothing. */
 export function endTraining(state: ModelState, options: StepOptions): void {
-  const { name } = trainedLayout(state, options);
-  const prefix = `${name} `;
+  const prefix = `${trainedLayout(state, options).name} `;
+  // The whole rest is compared: another adapter's name may begin with this one's.
   const mine = [...state.store.buffers.keys()].filter((key) =>
-    key.startsWith(prefix) && !key.startsWith(`${prefix}params.`)
+    key.startsWith(prefix) && /^(?!params\.)\w+\.\d+$/.test(key.slice(prefix.length))
   );
   for (const [key, { executable }] of state.programs) {
     if (!key.startsWith("train ") && !key.startsWith("update ")) continue;
     state.programs.delete(key);
     executable.destroy();
   }
-  release(state.store, [...mine, "loss", "stats", "ring"]);
+  release(state.store, [...mine, "stats", "ring"]); // "loss" is shared with the programs of evaluation
 }

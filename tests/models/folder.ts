@@ -1,4 +1,6 @@
 // Model folders for tests: the committed fixtures, and folders with random weights of any configuration.
+import type { Batch } from "../../src/data/batch.ts";
+import type { Dataset } from "../../src/data/dataset.ts";
 import { normal, randomKey } from "../../src/core/random.ts";
 import { saveModelFolder, type SaveModelOptions } from "../../src/io/hf_save.ts";
 import { architectureOf } from "../../src/models/mod.ts";
@@ -83,4 +85,15 @@ export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>): num
   let worst = 0;
   for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
   return worst;
+}
+
+/** The rows of batches, without their padding, as a data set. */
+export function datasetOf(batches: readonly Batch[]): Dataset {
+  const examples = batches.flatMap(({ input_ids, labels, attention_mask: mask }) =>
+    input_ids.map((ids, b) => {
+      const length = mask ? mask[b]!.lastIndexOf(1) + 1 : ids.length;
+      return { ids: Uint32Array.from(ids.slice(0, length)), labels: Int32Array.from(labels![b]!.slice(0, length)) };
+    })
+  );
+  return { examples } as unknown as Dataset; // the report is only shown to people
 }

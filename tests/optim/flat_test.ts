@@ -58,7 +58,7 @@ Deno.test("a tensor above one binding has a page of its own", () => {
 Deno.test("a tensor above one buffer is named, with what to do", () => {
   const error = assertThrows(() => flatLayout(tensors, { maxWords: 64, maxBufferWords: 64 }), OutOfMemoryError);
   assertEquals(error.code, "mem/param");
-  for (const part of ['"d" [5,13]', '"e" [10,100]', "train an adapter"]) assert(error.message.includes(part), part);
+  for (const part of ['"d" [5,13]', '"e" [10,100]', "Train an adapter"]) assert(error.message.includes(part), part);
   assertThrows(() => flatLayout([...tensors, ...tensors], { maxWords: 2 ** 20 }), TypeError, "twice");
 });
 
