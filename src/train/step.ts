@@ -40,7 +40,7 @@ export interface RingRow {
 
 /** Storage of what is trained. */
 export function trainedLayout(state: ModelState, { decayAll }: Pick<StepOptions, "decayAll">): FlatLayout {
-  const layout = activeAdapter(state)?.layout ?? state.full!;
+  const layout = trainedKind(state) === "adapter" ? activeAdapter(state)!.layout : state.full!;
   return decayAll ? { ...layout, ranges: layout.ranges.map((range) => ({ ...range, decay: true })) } : layout;
 }
 
@@ -96,8 +96,8 @@ export async function readRing(state: ModelState): Promise<RingRow[]> {
 }
 
 /** Free gradients, moments and rings of a run, so that the next one starts from nothing. */
-export function endTraining(state: ModelState, options: StepOptions): void {
-  const prefix = `${trainedLayout(state, options).name} `;
+export function endTraining(state: ModelState, { name }: FlatLayout): void {
+  const prefix = `${name} `;
   // The whole rest is compared: another adapter's name may begin with this one's.
   const mine = [...state.store.buffers.keys()].filter((key) =>
     key.startsWith(prefix) && /^(?!params\.)\w+\.\d+$/.test(key.slice(prefix.length))

@@ -1,6 +1,6 @@
 // The training loop: windows of micro-batches are queued without waiting, and the figures of all updates since the last
 // look are read from the GPU's ring at once.
-import { NumericError, UsageError } from "../core/errors.ts";
+import { NumericError, printable, UsageError } from "../core/errors.ts";
 import { RING_SLOTS, type Scalars } from "../core/scalars.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -11,7 +11,7 @@ import { evaluate } from "./evaluate.ts";
 import { prepareBatch, trainedKind } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { batchSource } from "./source.ts";
-import { endTraining, microStep, readRing, type StepOptions, updateStep } from "./step.ts";
+import { endTraining, microStep, readRing, type StepOptions, trainedLayout, updateStep } from "./step.ts";
 
 /** Options of {@linkcode train}. */
 export interface TrainOptions {
@@ -118,6 +118,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
   async function* iterate(): AsyncGenerator<StepRecord, void, void> {
     const rate = schedules[settings.schedule]({ warmup: warmupCount(settings.warmupSteps, steps), total: steps });
     const step: StepOptions = { ...settings, smoothing: settings.labelSmoothing };
+    const layout = trainedLayout(state, step);
     const pending: {
       readonly record: Omit<StepRecord, "loss" | "gradNorm" | "tokensPerSecond" | "secondsLeft">;
       readonly place: string;
@@ -147,6 +148,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
           maxNorm: settings.maxGradNorm,
         };
         await model.queue(async () => {
+          if (trainedLayout(state, step).name !== layout.name) throw switchedError(layout.name);
           for (const [i, { batch }] of window.entries()) {
             const made = await microStep(state, batch, { ...scalars, step: micro++, first: i === 0 }, step);
             run.summary = made.executable.summary;
@@ -187,7 +189,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
         await (state.full ? model.saveMerged(options.output) : model.saveAdapter(options.output));
       }
     } finally {
-      await model.queue(() => Promise.resolve(endTraining(state, step)));
+      await model.queue(() => Promise.resolve(endTraining(state, layout)));
     }
   }
 }
@@ -233,6 +235,12 @@ function resolve({ data: _data, evalData: _evalData, output: _output, ...options
 function realTokens({ input_ids, attention_mask }: Batch): number {
   if (!attention_mask) return input_ids.length * input_ids[0]!.length;
   return attention_mask.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0);
+}
+
+function switchedError(name: string): UsageError {
+  return new UsageError("train/switched", `Cannot go on training ${printable(name)} as it is not in use any more`, {
+    hint: "Switch back to it before the loop goes on.",
+  });
 }
 
 function lossError(step: number, place: string, loss: number, norm: number): NumericError {
