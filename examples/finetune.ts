@@ -25,9 +25,9 @@ for await (const { step, steps, loss } of run) {
 
 const after = await evaluate(model, held);
 console.log(`loss on rows it has not seen: ${before.loss.toFixed(3)} before, ${after.loss.toFixed(3)} after`);
-for await (const piece of model.generate("Tonight, I ask the Congress to", { maxNewTokens: 16 })) {
-  console.log(JSON.stringify(piece));
-}
+let text = "Tonight, I ask the Congress to";
+for await (const piece of model.generate(text, { maxNewTokens: 16 })) text += piece;
+console.log(text);
 
 // await model.saveAdapter("out") would write the adapter in PEFT's format; it needs --allow-write=out.
 if (!(after.loss < before.loss - 0.02)) throw new Error("Cannot call this a success: the loss did not fall");
