@@ -6,7 +6,7 @@ import { createModel, type GraftDevice, lora, type Model } from "../mod.ts";
 import { adamw, RING_SLOTS } from "../src/optim/mod.ts";
 import type { BatchInputs } from "../src/train/batch_inputs.ts";
 import type { Program } from "../src/train/state.ts";
-import { endTraining, microStep, readRing, type StepOptions, updateStep } from "../src/train/step.ts";
+import { endTraining, microStep, readRing, type StepOptions, trainedLayout, updateStep } from "../src/train/step.ts";
 import { writeFlat, writeWeight } from "../src/train/tensors.ts";
 
 /** What is trained. */
@@ -176,7 +176,7 @@ export async function runPeers(
     }
     dispatches = state.programs.values().reduce((sum, { executable }) => sum + executable.dispatches.length, 0);
   } finally {
-    endTraining(state, options);
+    endTraining(state, trainedLayout(state, options));
   }
   return { losses, ms, dispatches };
 }
