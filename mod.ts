@@ -26,15 +26,25 @@ export { lora, type LoraConfig, type LoraOptions } from "./src/adapters/lora_con
 export { type AdapterConfig } from "./src/adapters/mod.ts";
 export { type ModuleNames, type TargetRules } from "./src/adapters/targets.ts";
 export * from "./src/core/errors.ts";
-export { type Batch, checkBatch } from "./src/data/batch.ts";
-export { batches, type BatchesOptions, collate } from "./src/data/batches.ts";
+export { type Batch, type BatchSize, checkBatch, type CheckBatchOptions } from "./src/data/batch.ts";
+export { batches, type BatchesOptions, collate, type EpochOptions } from "./src/data/batches.ts";
 export { type Dataset, type DatasetOptions, type DatasetReport, describe, loadDataset } from "./src/data/dataset.ts";
-export { decodeStream } from "./src/data/decode_stream.ts";
-export { readJsonl } from "./src/data/jsonl.ts";
+export { type JsonObject } from "./src/data/json.ts";
+export { type DecodeOptions, decodeStream } from "./src/data/decode_stream.ts";
+export { type JsonlOptions, type JsonRow, readJsonl } from "./src/data/jsonl.ts";
 export { type Example } from "./src/data/labels.ts";
-export { createTokenizer, loadTokenizer, type Tokenizer } from "./src/data/tokenizer.ts";
-export { closeDevice, type DeviceOptions, type GraftDevice, openDevice } from "./src/gpu/device.ts";
+export {
+  createTokenizer,
+  loadTokenizer,
+  type Tokenizer,
+  type TokenizerFiles,
+  type TokenizerOptions,
+} from "./src/data/tokenizer.ts";
+export { closeDevice, type DeviceOptions, type GraftDevice, type Memory, openDevice } from "./src/gpu/device.ts";
 export { Graph } from "./src/graph/graph.ts";
+export { type Target, type TargetClass } from "./src/graph/target.ts";
+export { type WeightDType } from "./src/io/tensor_dtype.ts";
+export { type Json } from "./src/models/config.ts";
 export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
 export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";

@@ -54,7 +54,8 @@ export interface Kernel {
 
 /** The inputs or outputs of a node. */
 export type Values = readonly Value[];
-type Each<T extends Values, U> = { readonly [K in keyof T]: U };
+/** One `U` for each of `T`. */
+export type Each<T extends Values, U> = { readonly [K in keyof T]: U };
 
 /**
  * The gradient of one input, given that of the first output.

@@ -10,7 +10,7 @@ import { linearCrossEntropy } from "../ops/linear_cross_entropy.ts";
 import type { Word } from "../ops/word.ts";
 
 /** The label of positions that are not trained, in Hugging Face's convention. */
-export const IGNORE = -100;
+export const IGNORE: number = -100;
 
 /** Inputs of the loss. */
 export interface CausalLmInputs {

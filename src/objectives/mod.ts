@@ -3,6 +3,10 @@
  *
  * @module
  */
+export { type Architecture } from "../models/architecture.ts";
+export { type Adapter, type LinearSite } from "../nn/adapter.ts";
+export { type Init, type LeafSource, type ModelScope, type SiteInfo } from "../nn/scope.ts";
+export { type Heads, type RotaryTables, type Sequence } from "../nn/sequence.ts";
 export {
   type CausalLmInputs,
   causalLmLogits,

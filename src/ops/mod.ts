@@ -22,37 +22,62 @@
  * @module
  */
 export { type DType, type Shape, type TensorType } from "../core/dims.ts";
-export { compile, type CompileOptions, type Executable, read, run, write } from "../gpu/executable.ts";
+export { type Words } from "../gpu/buffer.ts";
+export { compile, type CompileOptions, type Dispatch, type Executable, read, run, write } from "../gpu/executable.ts";
 export { interpret } from "../gpu/interpret.ts";
 export { chromeTrace, profile, type Timing, timingTable } from "../gpu/profile.ts";
 export { createStore, fetch, put, release, type Store } from "../gpu/store.ts";
-export { defineOp, Graph, type Kernel, type Node, type Op, type Place, type Role, type Value } from "../graph/graph.ts";
+export {
+  type AnyNode,
+  defineOp,
+  type Each,
+  Graph,
+  type Kernel,
+  type LeafOptions,
+  type Node,
+  type Op,
+  type Place,
+  type Range,
+  type Role,
+  type Rule,
+  type Value,
+  type Values,
+} from "../graph/graph.ts";
 export { type Plan, plan } from "../graph/plan.ts";
 export { print } from "../graph/print.ts";
-export { type Target } from "../graph/target.ts";
+export { type Target, type TargetClass } from "../graph/target.ts";
 export * from "./activations.ts";
-export { attention, type AttentionOptions, attentionPacked } from "./attention.ts";
+export { attention, type AttentionInputs, type AttentionOptions, attentionPacked } from "./attention.ts";
+export { type AttentionSizes } from "./attention_kernels.ts";
 export { backward } from "./backward.ts";
 export { bias } from "./bias.ts";
 export { columnSum } from "./column_sum.ts";
 export { crossEntropy, type CrossEntropyOptions } from "./cross_entropy.ts";
-export { advance, attentionDecode, attentionDecodePacked } from "./decode.ts";
+export {
+  advance,
+  attentionDecode,
+  type AttentionDecodeInputs,
+  attentionDecodePacked,
+  type AttentionDecodeSizes,
+  type DecodeState,
+} from "./decode.ts";
 export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";
 export { embedding, gatherRows } from "./embedding.ts";
-export { layerNorm } from "./layer_norm.ts";
+export { layerNorm, type LayerNormOptions } from "./layer_norm.ts";
 export {
   linearCrossEntropy,
   type LinearCrossEntropyInputs,
   type LinearCrossEntropyOptions,
   linearCrossEntropyRows,
+  type LinearCrossEntropyRowsOptions,
 } from "./linear_cross_entropy.ts";
 export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
-export { linear, matmul, type MatmulOptions } from "./matmul.ts";
-export { addPositions } from "./positions.ts";
-export { rmsNorm } from "./rms_norm.ts";
-export { rope, ropeAt } from "./rope.ts";
-export { ropeTables } from "./rope_tables.ts";
+export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";
+export { addPositions, type AddPositionsOptions } from "./positions.ts";
+export { rmsNorm, type RmsNormOptions } from "./rms_norm.ts";
+export { rope, ropeAt, type RopeOptions, type RopeValues } from "./rope.ts";
+export { type RopeScaling, type RopeTableOptions, type RopeTables, ropeTables } from "./rope_tables.ts";
 export { argmax, penalizeRepeats, sample, type SampleOptions } from "./sample.ts";
 export { scaleBy } from "./scale_by.ts";
 export { mse, type MseOptions } from "./mse.ts";

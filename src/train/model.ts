@@ -29,7 +29,11 @@ import { adapterTensors, countTrained, unfreeze, weightTensors } from "./tensors
  * ```
  */
 export class Model {
-  /** What the model is made of; the functions of this folder work on it. */
+  /**
+   * What the model is made of; the functions of this folder work on it.
+   *
+   * @internal
+   */
   readonly state: ModelState;
   #last: Promise<unknown> = Promise.resolve();
 
