@@ -107,7 +107,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
   const { state } = model;
   const settings = resolve(options);
   trainedKind(state);
-  const { accumulate, epochs, maxSteps = Infinity } = settings;
+  const { epochs, maxSteps = Infinity } = settings;
   const { positions } = state.architecture;
   const padId = state.tokenizerOrNone?.padId ?? 0;
   const source = batchSource(options.data, { ...settings, padId, positions, lengthMultiple: LENGTH_MULTIPLE });

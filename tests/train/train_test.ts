@@ -1,0 +1,305 @@
+// What a training run promises: sums that do not depend on how rows are cut into batches, repeatable bits, the losses of
+// PyTorch, and an error with a place where something cannot go on.
+import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  adamw,
+  type Batch,
+  evaluate,
+  type GraftDevice,
+  loadModel,
+  lora,
+  type Model,
+  type StepRecord,
+  train,
+  type TrainOptions,
+} from "../../mod.ts";
+import { ConfigError, NumericError, UsageError } from "../../src/core/errors.ts";
+import { collate } from "../../src/data/batches.ts";
+import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file.ts";
+import { gpuTest } from "../device.ts";
+import {
+  bits,
+  datasetOf,
+  fixture,
+  LLAMA,
+  randomWeights,
+  withFolder,
+  worstDifference,
+  writeModel,
+} from "../models/folder.ts";
+
+interface Known {
+  readonly batches: Batch[];
+  readonly losses: number[];
+  readonly lrs: number[];
+  readonly grad_norms: number[];
+  readonly final_loss: number;
+}
+
+async function known(name: string): Promise<Known> {
+  return JSON.parse(await Deno.readTextFile(`${fixture(name)}/case.json`));
+}
+
+async function withAdapted(device: GraftDevice, name: string, act: (model: Model) => Promise<void>): Promise<void> {
+  const model = await loadModel(device, `${fixture(name)}/model`);
+  await model.loadAdapter(`${fixture(name)}/adapter_init`);
+  await act(model);
+  model.destroy();
+}
+
+async function records(model: Model, options: TrainOptions): Promise<StepRecord[]> {
+  return await Array.fromAsync(train(model, { learningRate: 1e-2, schedule: "constant", ...options }));
+}
+
+/** The bits of all tensors of the adapter. */
+async function adapterBits(model: Model): Promise<Uint32Array[]> {
+  return [...(await model.adapterTensors()).values()].map(bits);
+}
+
+for (const name of ["llama-lora", "gpt2-lora", "llama-rslora-qv"]) {
+  gpuTest(
+    `${name}: rates, losses and gradient norms of eight steps are PyTorch's`,
+    (device) =>
+      withAdapted(device, name, async (model) => {
+        const { batches, losses, lrs, grad_norms, final_loss } = await known(name);
+        const found = await records(model, {
+          data: batches.slice(0, 8),
+          optimizer: adamw({ weightDecay: 0.01 }),
+          learningRate: 5e-3,
+          schedule: "linear",
+          warmupSteps: 2,
+          decayAll: true,
+        });
+        const worst = (field: "loss" | "learningRate" | "gradNorm", expected: readonly number[]) =>
+          worstDifference(found.map((record) => record[field]), expected);
+        const { loss } = await model.forward(batches[0]!);
+        console.log(
+          `losses ${worst("loss", losses).toExponential(1)}, norms ${
+            worst("gradNorm", grad_norms).toExponential(1)
+          }, ` +
+            `final loss ${Math.abs(loss! - final_loss).toExponential(1)}`,
+        );
+        assert(worst("learningRate", lrs) < 1e-15); // the same f64 formula
+        assert(worst("loss", losses) < 5e-6); // f32 losses near 4.7 against rounded f64 ones
+        assert(worst("gradNorm", grad_norms) < 1e-5);
+        assert(Math.abs(loss! - final_loss) < 5e-6);
+        assert(final_loss < losses[0]!);
+      }),
+  );
+}
+
+gpuTest("eight rows in one, two, four or eight micro-batches: the same loss, norm and update", async (device) => {
+  const { batches } = await known("llama-lora");
+  const rows = datasetOf(batches).examples.slice(0, 8); // lengths 6 to 11, 5 to 10 labels each
+  const runs: { readonly loss: number; readonly gradNorm: number; readonly tensors: Float32Array[] }[] = [];
+  for (const accumulate of [1, 2, 4, 8]) {
+    await withAdapted(device, "llama-lora", async (model) => {
+      const size = rows.length / accumulate;
+      const data = Array.from({ length: accumulate }, (_, i) => collate(rows.slice(i * size, (i + 1) * size)));
+      const [record, ...rest] = await records(model, { data, accumulate });
+      assertEquals(rest.length, 0);
+      runs.push({ ...record!, tensors: [...(await model.adapterTensors()).values()] });
+    });
+  }
+  const [whole, ...cut] = runs;
+  const loss = Math.max(...cut.map((run) => Math.abs(run.loss - whole!.loss)));
+  const norm = Math.max(...cut.map((run) => Math.abs(run.gradNorm / whole!.gradNorm - 1)));
+  const tensors = Math.max(...cut.flatMap((run) => run.tensors.map((t, i) => worstDifference(t, whole!.tensors[i]!))));
+  console.log(`loss ${loss.toExponential(1)}, norm ${norm.toExponential(1)}, tensors ${tensors.toExponential(1)}`);
+  assert(loss < 2e-6); // a loss near 4.7 in f32
+  assert(norm < 1e-6);
+  assert(tensors < 1e-5); // Adam moves by about the rate, 1e-2, whatever the gradient: its error is relative
+});
+
+gpuTest(
+  "order and padding of rows do not change loss and gradients",
+  (device) =>
+    withAdapted(device, "gpt2-lora", async (model) => {
+      const rows = datasetOf((await known("gpt2-lora")).batches).examples.slice(0, 5);
+      const first = await model.gradients(collate(rows));
+      const others = [
+        await model.gradients(collate([...rows].reverse())),
+        await model.gradients(collate(rows, { lengthMultiple: 24, padId: 9 })),
+      ];
+      for (const { loss, gradients } of others) {
+        assert(Math.abs(loss - first.loss) < 1e-6);
+        for (const [key, g] of gradients) assert(worstDifference(g, first.gradients.get(key)!) < 1e-7, key); // up to 0.1
+      }
+      // One row at a time, weighted by its labels.
+      let loss = 0, labels = 0;
+      for (const row of rows) {
+        const count = row.labels.slice(1).filter((label) => label !== -100).length;
+        loss += count * (await model.forward(collate([row]))).loss!;
+        labels += count;
+      }
+      assert(Math.abs(loss / labels - first.loss) < 1e-6);
+      const { loss: evaluated, tokens, perplexity } = await evaluate(model, datasetOf([collate(rows)]), {
+        batchSize: 2,
+      });
+      assertEquals(tokens, labels);
+      assert(Math.abs(evaluated - first.loss) < 1e-6);
+      assertEquals(perplexity, Math.exp(evaluated));
+    }),
+);
+
+gpuTest(
+  "rate 0 changes nothing, neither as an option nor in the first step of a warm-up",
+  (device) =>
+    withAdapted(device, "llama-lora", async (model) => {
+      const { batches } = await known("llama-lora");
+      const before = await adapterBits(model);
+      await records(model, { data: batches.slice(0, 3), learningRate: 0, optimizer: adamw({ weightDecay: 0.1 }) });
+      assertEquals(await adapterBits(model), before);
+      const [{ learningRate }] = await records(model, {
+        data: batches.slice(0, 4),
+        schedule: "linear",
+        warmupSteps: 2,
+        maxSteps: 1,
+      }) as [StepRecord];
+      // A run of one step has a warm-up of two: its only rate is the first one.
+      assertEquals(learningRate, 0);
+      assertEquals(await adapterBits(model), before);
+    }),
+);
+
+gpuTest("the same seed gives the same bits, another seed others", async (device) => {
+  const data = datasetOf((await known("llama-lora")).batches.slice(0, 4));
+  const once = async (seed: number) => {
+    const model = await loadModel(device, `${fixture("llama-lora")}/model`);
+    await model.addAdapter(lora({ rank: 4, dropout: 0.2, targetModules: ["q_proj", "up_proj"] }), { seed });
+    const losses = (await records(model, { data, seed, batchSize: 4, epochs: 2 })).map(({ loss }) => loss);
+    const tensors = await adapterBits(model);
+    model.destroy();
+    return { losses, tensors };
+  };
+  const first = await once(1);
+  assertEquals(first.losses.length, 6);
+  assertEquals(await once(1), first);
+  const other = await once(2);
+  assertNotEquals(other.losses, first.losses);
+  assertNotEquals(other.tensors, first.tensors);
+});
+
+gpuTest(
+  "one batch of four rows is learned by heart, in memory that does not grow",
+  (device) =>
+    withFolder(async (folder) => {
+      // Normed states times a frozen projection bound the logits: a large one can tell tokens apart.
+      const weights = randomWeights(LLAMA);
+      weights.get("lm_head.weight")!.data.forEach((x, i, data) => data[i] = 4 * x);
+      await writeModel(`${folder}/m`, LLAMA, weights);
+      const model = await loadModel(device, `${folder}/m`);
+      await model.addAdapter(lora({ rank: 8, alpha: 16, targetModules: "all-linear" }));
+      const ids = [0, 1, 2, 3].map((b) => Array.from({ length: 8 }, (_, t) => (t * t * 7 + 13 * b + 5) % 61));
+      const data = Array(200).fill({ input_ids: ids, labels: ids });
+      let last = NaN;
+      let early = { bytes: 0, buffers: 0 };
+      for await (const { step, loss } of train(model, { data, learningRate: 1e-2 })) {
+        last = loss;
+        const { bytes, buffers } = device.memory;
+        if (step === 30) early = { bytes, buffers };
+        if (step > 30) assertEquals({ bytes, buffers }, early);
+      }
+      console.log(`loss after 200 steps: ${last.toExponential(1)}`);
+      assert(last < 0.05);
+      model.destroy();
+    }),
+);
+
+gpuTest("clipping: the norm is reported before it, and one step of SGD is as long as allowed", async (device) => {
+  const { batches } = await known("llama-lora");
+  const { sgd } = await import("../../mod.ts");
+  const length = async (maxGradNorm: number) => {
+    let figures = { moved: 0, norm: 0 };
+    await withAdapted(device, "llama-lora", async (model) => {
+      const before = await model.adapterTensors();
+      const [{ gradNorm }] = await records(model, {
+        data: batches.slice(0, 1),
+        optimizer: sgd(),
+        learningRate: 1,
+        maxGradNorm,
+      }) as [StepRecord];
+      let sum = 0;
+      for (const [key, after] of await model.adapterTensors()) {
+        sum += after.reduce((a, x, i) => a + (x - before.get(key)![i]!) ** 2, 0);
+      }
+      figures = { moved: Math.sqrt(sum), norm: gradNorm };
+    });
+    return figures;
+  };
+  const free = await length(0);
+  assert(Math.abs(free.moved / free.norm - 1) < 1e-6);
+  const above = await length(2 * free.norm);
+  assert(Math.abs(above.moved / free.norm - 1) < 1e-6);
+  const below = await length(0.25);
+  assertEquals(below.norm, free.norm);
+  assert(Math.abs(below.moved / 0.25 - 1) < 1e-5); // PyTorch's 1e-6 beside the norm
+});
+
+gpuTest("a loss that is not finite stops the run with its step and rows; tensors keep their values", async (device) => {
+  const { batches } = await known("llama-lora");
+  const model = await loadModel(device, `${fixture("llama-lora")}/model`);
+  await withFolder(async (folder) => {
+    const { config, tensors } = await readAdapterFolder(`${fixture("llama-lora")}/adapter_init`);
+    [...tensors.values()].forEach(({ data }) => data.fill(3e38)); // finite, but no product of two is
+    await writeAdapterFolder(folder, { config, tensors });
+    await model.loadAdapter(folder);
+  });
+  const before = await adapterBits(model);
+  const data = datasetOf(batches.slice(0, 2));
+  const error = await assertRejects(() => records(model, { data, batchSize: 4 }), NumericError);
+  assertEquals(error.code, "num/loss");
+  assert(/step 1 has loss .* \(rows (\d, ){3}\d of epoch 1\)/.test(error.message), error.message);
+  assertEquals(await adapterBits(model), before);
+  model.destroy();
+});
+
+gpuTest(
+  "what cannot be trained is refused with its place",
+  (device) =>
+    withAdapted(device, "llama-lora", async (model) => {
+      const { batches: [batch] } = await known("llama-lora");
+      const { input_ids } = batch!;
+      const masked = { input_ids, labels: input_ids.map((row) => row.map(() => -100)) };
+      const noLabels = await assertRejects(() => records(model, { data: [batch!, masked] }), UsageError, "batch 2");
+      assertEquals(noLabels.code, "data/no-labels");
+      assertEquals((await assertRejects(() => model.gradients(masked), UsageError)).code, "data/no-labels");
+      await assertRejects(() => records(model, { data: [{ input_ids: [[1, 101]] }] }), ConfigError, "[0, 101)");
+      assertThrows(() => train(model, { data: [] }), UsageError, "without batches");
+      assertThrows(() => train(model, { data: datasetOf([]) }), UsageError, "without examples");
+      const wrong = { data: [batch!], batchSize: 0, accumulate: 1.5, learningRate: -1, maxSteps: 0, epochs: NaN };
+      const { message } = assertThrows(() => train(model, wrong), UsageError);
+      for (const field of ["batchSize", "accumulate", "learningRate", "maxSteps", "epochs"]) {
+        assert(message.includes(`${field} must be`), field);
+      }
+      // A masked micro-batch among others only counts less.
+      const [{ loss }] = await records(model, { data: [batch!, masked], accumulate: 2, learningRate: 0 }) as [
+        StepRecord,
+      ];
+      assert(Math.abs(loss - (await model.forward(batch!)).loss!) < 1e-6);
+    }),
+);
+
+gpuTest(
+  "a loop that switches adapters away ends with an error, and leaving a loop early frees its buffers",
+  (device) =>
+    withAdapted(device, "gpt2-lora", async (model) => {
+      const { batches } = await known("gpt2-lora");
+      const before = [...model.state.store.buffers.keys()];
+      const run = async () => {
+        for await (const _ of train(model, { data: batches.slice(0, 3) })) model.disableAdapter();
+      };
+      assertEquals((await assertRejects(run, UsageError)).code, "train/frozen");
+      model.setAdapter("default");
+      for await (const _ of train(model, { data: batches.slice(0, 3) })) break;
+      assertEquals([...model.state.store.buffers.keys()].filter((key) => !before.includes(key)), ["loss"]);
+      assert([...model.state.store.buffers.keys()].every((key) => !/grads|adam|ring/.test(key)));
+      const abort = new AbortController();
+      const steps: number[] = [];
+      for await (const { step } of train(model, { data: batches, signal: abort.signal })) {
+        steps.push(step);
+        abort.abort();
+      }
+      assert(steps.length < batches.length);
+    }),
+);
