@@ -26,7 +26,7 @@ for (const name of examples.filter((name) => !RECIPES.includes(name))) {
     const { code, stdout, stderr } = await new Deno.Command("deno", {
       args: ["run", "--no-prompt", "--quiet", ...flags],
       cwd: ROOT,
-      env: { XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
+      env: { DENO_WEBGPU_BACKEND: "vulkan", XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
     }).output();
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
     assertEquals(code, 0, text(stderr));
