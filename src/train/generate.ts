@@ -53,6 +53,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<string, void, void> {
   const { tokenizer } = model;
+  checkOptions(options);
   const ids = tokenizer.encode(prompt);
   if (ids.length === 0 && tokenizer.bosId !== undefined) ids.push(tokenizer.bosId);
   const decoder = streamDecoder(tokenizer, { context: ids, skipSpecialTokens: true });
@@ -73,13 +74,19 @@ export async function* generate(
   if (end > written) yield text.slice(written, end);
 }
 
-/** Continue every prompt of token ids; the results hold only the new tokens, without the end token. */
+/**
+ * Continue every prompt of token ids; the results hold only the new tokens, without the end token.
+ *
+ * @throws {UsageError} `usage/sampling` listing the options that are out of range, `usage/prompt`, `data/token-range`.
+ */
 export async function generateIds(
   model: Model,
   prompts: readonly (readonly number[])[],
   options: GenerateOptions = {},
 ): Promise<number[][]> {
+  checkOptions(options);
   const results = prompts.map((): number[] => []);
+  if (prompts.length === 0) return results;
   for await (const next of decode(model, prompts, options)) {
     next.forEach((id, s) => id === undefined ? undefined : results[s]!.push(id));
   }
@@ -99,24 +106,68 @@ async function* decode(
   checkPrompts(state, prompts, longest);
   const total = Math.min(longest + maxNewTokens, state.architecture.positions);
   const Tmax = Math.min(Math.ceil(total / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, state.architecture.positions);
-  const made = await model.queue(() => prepare(state, prompts, Tmax, sampling));
-  const eos = new Set(ignoreEos ? [] : state.tokenizerOrNone?.eosIds ?? []);
-  const ended = prompts.map(() => false);
-  // Position p of the texts is known once p runs are done.
-  for (let known = 1; known < total && ended.includes(false);) {
-    const until = Math.min(total, Math.max(known, Math.min(...lengths)) + CHUNK);
-    const texts = await model.queue(() => advanceTo(state, made, { from: known, until, S, Tmax }));
-    for (; known < until; known++) {
-      const next = texts.map((text, s) => {
-        if (ended[s] || known < lengths[s]! || known >= lengths[s]! + maxNewTokens) return undefined;
-        const id = text[known]!;
-        if (!eos.has(id)) return id;
-        ended[s] = true;
-        return undefined;
-      });
-      if (next.some((id) => id !== undefined)) yield next;
+  const place = takePlace(state, S, Tmax);
+  try {
+    const made = await model.queue(() => prepare(state, prompts, place, sampling));
+    const eos = new Set(ignoreEos ? [] : state.tokenizerOrNone?.eosIds ?? []);
+    const ended = prompts.map(() => false);
+    // Position p of the texts is known once p runs are done.
+    for (let known = 1; known < total && ended.includes(false);) {
+      const until = Math.min(total, Math.max(known, Math.min(...lengths)) + CHUNK);
+      const texts = await model.queue(() => advanceTo(state, made, { from: known, until, place }));
+      for (; known < until; known++) {
+        const next = texts.map((text, s) => {
+          if (ended[s] || known < lengths[s]! || known >= lengths[s]! + maxNewTokens) return undefined;
+          const id = text[known]!;
+          if (!eos.has(id)) return id;
+          ended[s] = true;
+          return undefined;
+        });
+        if (next.some((id) => id !== undefined)) yield next;
+      }
     }
+  } finally {
+    places.get(state)!.delete(place.prefix);
   }
+}
+
+/** The states of one generation: S sequences of up to Tmax positions, under names that begin with `prefix`. */
+interface Place {
+  readonly S: number;
+  readonly Tmax: number;
+  readonly prefix: string;
+}
+
+/** Prefixes in use: two generations that run by turns need caches of their own. */
+const places = new WeakMap<ModelState, Set<string>>();
+
+function takePlace(state: ModelState, S: number, Tmax: number): Place {
+  const taken = places.get(state) ?? new Set();
+  places.set(state, taken);
+  let n = 0;
+  const prefix = () => `generate ${S}x${Tmax} ${n > 0 ? `#${n} ` : ""}`;
+  while (taken.has(prefix())) n++;
+  taken.add(prefix());
+  return { S, Tmax, prefix: prefix() };
+}
+
+/** All that is wrong with the options in one error. */
+function checkOptions(options: GenerateOptions): void {
+  const { maxNewTokens = 128, temperature = 0, topK = 0, topP = 1, repetitionPenalty = 1, seed = 42 } = options;
+  const problems: string[] = [];
+  const check = (name: string, value: number, what: string, ok: boolean) => {
+    if (!ok) problems.push(`${name} must be ${what}: received ${value}`);
+  };
+  const isWhole = (value: number) => Number.isSafeInteger(value) && value >= 0;
+  const isFinite = (value: number) => Number.isFinite(value);
+  check("maxNewTokens", maxNewTokens, "a whole number", isWhole(maxNewTokens));
+  check("temperature", temperature, "0 or above", isFinite(temperature) && temperature >= 0);
+  check("topK", topK, "a whole number", isWhole(topK));
+  check("topP", topP, "in (0, 1]", topP > 0 && topP <= 1);
+  check("repetitionPenalty", repetitionPenalty, "above 0", isFinite(repetitionPenalty) && repetitionPenalty > 0);
+  check("seed", seed, "a whole number below 2^53", isWhole(seed));
+  if (options.stop?.includes("")) problems.push("stop texts must not be empty");
+  if (problems.length > 0) throw new UsageError("usage/sampling", `Cannot generate: ${problems.join("; ")}`);
 }
 
 function checkPrompts(
@@ -143,11 +194,9 @@ function checkPrompts(
 async function prepare(
   state: ModelState,
   prompts: readonly (readonly number[])[],
-  Tmax: number,
+  { S, Tmax, prefix }: Place,
   sampling: SamplingOptions,
 ): Promise<Program> {
-  const S = prompts.length;
-  const prefix = `generate ${S}x${Tmax} `;
   const { temperature = 0, topK = 0, topP = 1, repetitionPenalty = 1, seed = 42 } = sampling;
   const key = `${prefix}${JSON.stringify([temperature, topK, topP, repetitionPenalty])} ${
     activeAdapter(state)?.name ?? ""
@@ -188,17 +237,16 @@ interface Advance {
   readonly from: number;
   /** Positions known afterwards. */
   readonly until: number;
-  readonly S: number;
-  readonly Tmax: number;
+  readonly place: Place;
 }
 
 async function advanceTo(
   state: ModelState,
   { executable }: Program,
-  { from, until, S, Tmax }: Advance,
+  { from, until, place: { S, Tmax, prefix } }: Advance,
 ): Promise<Uint32Array[]> {
   for (let known = from; known < until; known++) run(executable);
-  const buffer = state.store.buffers.get(`generate ${S}x${Tmax} tokens`)!;
+  const buffer = state.store.buffers.get(`${prefix}tokens`)!;
   const [words] = await readBack(state.device, "generated tokens", [{ buffer, offset: 0, length: S * Tmax }]);
   return Array.from({ length: S }, (_, s) => words!.subarray(s * Tmax, (s + 1) * Tmax));
 }
