@@ -25,6 +25,8 @@ export interface MemoryEstimate {
   readonly trainedParameters: number;
   /** Elements of all tensors. */
   readonly parameters: number;
+  /** Parameters of the model alone. */
+  readonly baseParameters: number;
 }
 
 /** What decides about the memory. */
@@ -72,6 +74,7 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
     temporaries,
     total: weights + trained + temporaries,
     trainedParameters,
+    baseParameters: base,
     parameters: base + added,
   };
 }

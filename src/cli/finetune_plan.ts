@@ -89,7 +89,13 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     T,
     accumulate: gradientAccumulation,
   });
-  const prompts = await choosePrompts(settings, paths.prompts, domains[0]?.data ?? data, tokenizer, positions);
+  const prompts = await choosePrompts(
+    settings,
+    paths.prompts,
+    domains.find(({ name }) => name === "new")?.data ?? data,
+    tokenizer,
+    positions,
+  );
   const chosen = { model, data: dataPath, maxLength, evalData: paths.evalData, probe: paths.probe };
   return {
     ...{ model, data, output, tokenizer, domains, adapter, optimizer, targets, memory, prompts, warnings },

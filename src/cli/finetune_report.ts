@@ -14,7 +14,7 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
   const { model, data, output, memory, warnings, tokenizer } = plan;
   const { style } = terminal;
   const line = (name: string, text: string) => terminal.say(`${style.bold(name.padEnd(9))}${text}`);
-  line("Model", `${printable(model)}, ${digits(memory.parameters)} parameters`);
+  line("Model", `${printable(model)}, ${digits(memory.baseParameters)} parameters`);
   line("Data", printableText(describe(data.report)));
   const example = data.examples[0]!;
   const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";

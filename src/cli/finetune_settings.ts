@@ -28,7 +28,9 @@ export const finetuneSchema = {
   targetModules: text("modules to adapt: a,b, all-linear, or a regular expression (the family's usual ones)", {
     placeholder: "NAMES",
   }),
-  optimizer: choice("how gradients become updates", ["adamw", "adam", "sgd", "adagrad"], { default: "adamw" }),
+  optimizer: choice("how gradients become updates (sgd has momentum 0.9)", ["adamw", "adam", "sgd", "adagrad"], {
+    default: "adamw",
+  }),
   learningRate: real(`peak step size (${LEARNING_RATE.lora}, full ${LEARNING_RATE.full})`, { above: 0, max: 1000 }),
   schedule: choice("how the step size falls", SCHEDULES, { default: "linear" }),
   warmupSteps: real("updates over which it rises; below 1 a share of all", { default: 0, min: 0 }),
