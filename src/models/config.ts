@@ -1,5 +1,5 @@
 // Reading config.json: every problem of a file in one throw.
-import { ConfigError } from "../core/errors.ts";
+import { ConfigError, printable } from "../core/errors.ts";
 
 /** A parsed config.json. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -12,8 +12,8 @@ export interface ConfigReader {
   number(field: string, fallback?: number): number;
   /** True or false. */
   flag(field: string, fallback: boolean): boolean;
-  /** A string. */
-  text(field: string, fallback?: string): string;
+  /** One of the names in `known`. */
+  choice<T extends string>(field: string, known: readonly T[], fallback: T): T;
   /** Note a problem of a field. */
   problem(field: string, text: string): void;
   /** Throw what was noted. */
@@ -28,7 +28,7 @@ export function readConfig(config: Json): ConfigReader {
   const problems: { field: string; text: string }[] = [];
   const problem = (field: string, text: string) => void problems.push({ field, text });
   const given = (field: string) => Object.hasOwn(config, field) && config[field] !== null ? config[field] : undefined;
-  const show = (value: unknown) => value === undefined ? "nothing" : JSON.stringify(value);
+  const show = (value: unknown) => value === undefined ? "nothing" : printable(JSON.stringify(value));
   return {
     count(field, { fallback, min = 1, max = LARGEST } = {}) {
       const value = given(field) ?? fallback;
@@ -48,11 +48,11 @@ export function readConfig(config: Json): ConfigReader {
       problem(field, `must be true or false: received ${show(value)}`);
       return fallback;
     },
-    text(field, fallback) {
+    choice(field, known, fallback) {
       const value = given(field) ?? fallback;
-      if (typeof value === "string") return value;
-      problem(field, `must be a string: received ${show(value)}`);
-      return "";
+      const found = known.find((name) => name === value);
+      if (found === undefined) problem(field, `must be one of ${known.join(", ")}: received ${show(value)}`);
+      return found ?? fallback;
     },
     problem,
     finish() {

@@ -1,7 +1,7 @@
 // GPT-2 (Radford et al. 2019), as transformers' modeling_gpt2.py: learned positions, pre-norm blocks, packed qkv,
 // weights stored [In, Out] (Conv1D), tanh GELU, output projection tied to the embedding unless the config says not.
 import type { Value } from "../graph/graph.ts";
-import { activationName } from "../nn/activation.ts";
+import { ACTIVATION_NAMES } from "../nn/activation.ts";
 import { linear } from "../nn/linear.ts";
 import { conv1dMlp } from "../nn/mlp.ts";
 import { layerNorm } from "../nn/norm.ts";
@@ -18,7 +18,7 @@ export function gpt2(config: Json): Architecture {
   const D = c.count("n_embd"), H = c.count("n_head"), layers = c.count("n_layer", { max: 10_000 });
   const F = c.count("n_inner", { fallback: 4 * D });
   const eps = c.number("layer_norm_epsilon", 1e-5);
-  const act = activationName(c.text("activation_function", "gelu_new"), "activation_function");
+  const act = c.choice("activation_function", ACTIVATION_NAMES, "gelu_new");
   const tied = c.flag("tie_word_embeddings", true);
   const scaled = c.flag("scale_attn_weights", true), byLayer = c.flag("scale_attn_by_inverse_layer_idx", false);
   if (D % H !== 0) c.problem("n_embd", `must be a multiple of n_head = ${H}: received ${D}`);

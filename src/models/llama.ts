@@ -24,16 +24,14 @@ export function llama(config: Json): Architecture {
   const eps = c.number("rms_norm_eps", 1e-6);
   const bias = c.flag("attention_bias", false), mlpBias = c.flag("mlp_bias", false);
   const tied = c.flag("tie_word_embeddings", false);
-  const act = c.text("hidden_act", "silu");
-  if (act !== "silu" && act !== "swish") c.problem("hidden_act", `must be "silu": received "${act}"`);
+  c.choice("hidden_act", ["silu", "swish"], "silu");
   if (H % K !== 0) c.problem("num_key_value_heads", `must divide num_attention_heads = ${H}: received ${K}`);
-  if (config.head_dim === undefined && D % H !== 0) {
+  if ((config.head_dim ?? null) === null && D % H !== 0) {
     c.problem("hidden_size", `must be a multiple of num_attention_heads = ${H}: received ${D}`);
   }
   if (E % 2 !== 0) c.problem("head_dim", `must be even for rotary embedding: received ${E}`);
+  const { theta, scaling } = ropeSettings(config, c);
   c.finish();
-  const { theta, scaling } = ropeSettings(config);
-  ropeTables({ positions: 1, E, theta, scaling }); // refuses what it does not know before anything is loaded
   const heads = { H, K, E, scale: 1 / Math.sqrt(E) };
 
   const rotary = (m: ModelScope): RotaryTables => {

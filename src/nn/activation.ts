@@ -1,5 +1,4 @@
 // Activation functions by the names of Hugging Face configurations.
-import { ModelError } from "../core/errors.ts";
 import type { Value } from "../graph/graph.ts";
 import { gelu, relu, silu } from "../ops/activations.ts";
 
@@ -16,17 +15,8 @@ const ACTIVATIONS = {
 /** Names that {@linkcode activation} knows. */
 export type ActivationName = keyof typeof ACTIVATIONS;
 
-/**
- * Check the name of an activation.
- *
- * @throws {ModelError} `config/<field>` listing the known ones.
- */
-export function activationName(name: string, field: string): ActivationName {
-  const known = Object.keys(ACTIVATIONS) as ActivationName[];
-  const found = known.find((k) => k === name);
-  if (found) return found;
-  throw new ModelError(`config/${field}`, `Cannot use "${name}" as ${field}: it must be one of ${known.join(", ")}`);
-}
+/** The names themselves, for configurations. */
+export const ACTIVATION_NAMES: readonly ActivationName[] = Object.keys(ACTIVATIONS) as ActivationName[];
 
 /** Apply the activation called `name`. */
 export function activation(name: ActivationName, x: Value): Value {

@@ -26,7 +26,9 @@ export interface LoadModelOptions {
  * Load a Hugging Face model folder: config.json, weights in safetensors (f32, f16, bf16; sharded or not) and, where
  * there is one, the tokenizer. Weights are kept as f32.
  *
- * @throws {ModelError} `config/…`, `model/…` listing all that is wrong with the folder, before anything is allocated.
+ * @throws {ConfigError} `config/…`, `model/missing-tensor`, `model/shape` listing all that is wrong, before anything is
+ * allocated.
+ * @throws {ModelError} `model/…`, `config/model_type` for folders that cannot be opened.
  * @throws {OutOfMemoryError} `mem/device` if the weights do not fit.
  *
  * @example Usage
