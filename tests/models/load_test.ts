@@ -34,12 +34,9 @@ Deno.test("config.json: every problem of a Llama is listed", () => {
     ...["num_key_value_heads", "rms_norm_eps", "rope_scaling", "rope_theta", "vocab_size"],
   ]);
   assert(!assertThrows(() => architectureOf(wrong), ConfigError).message.includes("\x1b"));
-  assertEquals(
-    fields({ model_type: "llama" }),
-    [
-      ...["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"],
-    ].concat(fields({ model_type: "llama" }).slice(5)),
-  );
+  assertEquals(fields({ model_type: "llama" }).slice(0, 5), [
+    ...["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"],
+  ]);
   assertEquals(fields({ ...LLAMA, num_hidden_layers: 0 }), ["num_hidden_layers"]);
   assertEquals(fields({ ...LLAMA, head_dim: 7 }), ["head_dim"]);
 });
