@@ -52,4 +52,6 @@ export { generateIds, type GenerateOptions, type SamplingOptions } from "./src/t
 export { createModel, loadModel, type LoadModelOptions } from "./src/train/load.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
-export { type StepRecord, train, type TrainOptions, type TrainRun } from "./src/train/trainer.ts";
+export { type StepRecord } from "./src/train/figures.ts";
+export { type TrainOptions } from "./src/train/train_options.ts";
+export { train, type TrainRun } from "./src/train/trainer.ts";

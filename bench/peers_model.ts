@@ -6,7 +6,15 @@ import { createModel, type GraftDevice, lora, type Model } from "../mod.ts";
 import { adamw, RING_SLOTS } from "../src/optim/mod.ts";
 import type { BatchInputs } from "../src/train/batch_inputs.ts";
 import type { Program } from "../src/train/state.ts";
-import { endTraining, microStep, readRing, type StepOptions, trainedLayout, updateStep } from "../src/train/step.ts";
+import {
+  endTraining,
+  microProgram,
+  microStep,
+  readRing,
+  type StepOptions,
+  trainedLayout,
+  updateStep,
+} from "../src/train/step.ts";
 import { writeFlat, writeWeight } from "../src/train/tensors.ts";
 
 /** What is trained. */
@@ -168,11 +176,11 @@ export async function runPeers(
         slot,
         maxNorm: 0,
       };
-      const made = await microStep(state, batch, scalars, options);
+      await microStep(state, batch, scalars, options);
       await updateStep(state, scalars, options);
       losses.push((await readRing(state))[slot]!.loss);
       ms.push(performance.now() - start);
-      await look(made, step);
+      await look(await microProgram(state, batch, options), step);
     }
     dispatches = state.programs.values().reduce((sum, { executable }) => sum + executable.dispatches.length, 0);
   } finally {

@@ -34,8 +34,11 @@ export function lossScale(graph: Value["graph"]): { readonly value: Value; reado
   return { value: scalarsLeaf(graph), word: ScalarWord.LOSS_SCALE };
 }
 
+/** What the program of a batch depends on. */
+export type ProgramShape = Pick<BatchInputs, "B" | "T" | "mask">;
+
 /** A text that differs between programs of different adapters. */
-export function programKey(state: ModelState, what: string, { B, T, mask }: BatchInputs): string {
+export function programKey(state: ModelState, what: string, { B, T, mask }: ProgramShape): string {
   return `${what} [${B}, ${T}]${mask ? " masked" : ""} ${activeAdapter(state)?.name ?? ""}${state.full ? " full" : ""}`;
 }
 

@@ -13,6 +13,8 @@ export interface SourcedBatch {
 
 /** All micro-batches of a run, window by window. */
 export interface BatchSource {
+  /** Rows and padded length of the largest micro-batch. */
+  readonly largest: { readonly B: number; readonly T: number };
   /** Updates of one epoch. */
   readonly stepsPerEpoch: number;
   /** The micro-batches of update `step`, counted from 0. */
@@ -37,7 +39,7 @@ export interface SourceOptions {
  * @throws {UsageError} `data/empty` if there are none.
  */
 export function batchSource(data: Dataset | Iterable<Batch>, options: SourceOptions): BatchSource {
-  return "examples" in data ? datasetSource(data, options) : listSource([...data], options.accumulate);
+  return "examples" in data ? datasetSource(data, options) : listSource([...data], options);
 }
 
 function datasetSource({ examples }: Dataset, options: SourceOptions): BatchSource {
@@ -45,9 +47,13 @@ function datasetSource({ examples }: Dataset, options: SourceOptions): BatchSour
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
   const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
   const shape = { lengthMultiple, maxLength: positions };
+  const rows = examples.slice(0, batchSize);
+  const longest = examples.reduce((a, b) => b.ids.length > a.ids.length ? b : a);
+  const [row] = collate([longest], { padId, ...shape }).input_ids;
   let planned = -1;
   let plan: readonly (readonly number[])[] = [];
   return {
+    largest: { B: rows.length, T: row!.length },
     stepsPerEpoch: steps,
     window(step) {
       const epoch = Math.floor(step / steps);
@@ -62,10 +68,14 @@ function datasetSource({ examples }: Dataset, options: SourceOptions): BatchSour
   };
 }
 
-function listSource(list: readonly Batch[], accumulate: number): BatchSource {
+function listSource(list: readonly Batch[], { accumulate, lengthMultiple, positions }: SourceOptions): BatchSource {
   if (list.length === 0) throw new UsageError("data/empty", "Cannot train without batches");
   const steps = Math.ceil(list.length / accumulate);
+  const sizes = list.map((batch) => ({ B: batch.input_ids.length, T: batch.input_ids[0]?.length ?? 0 }));
+  const { B, T } = sizes.reduce((a, b) => b.B * b.T > a.B * a.T ? b : a);
+  const padded = Math.min(Math.ceil(T / lengthMultiple) * lengthMultiple, positions);
   return {
+    largest: { B, T: Math.max(T, padded) },
     stepsPerEpoch: steps,
     window(step) {
       const first = (step % steps) * accumulate;

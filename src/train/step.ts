@@ -15,7 +15,7 @@ import { gradientNorm } from "../optim/norm.ts";
 import { type Optimizer, update } from "../optim/optimizer.ts";
 import { accumulate as addToTotal, recordLoss, ringLeaf, ringWrite } from "../optim/window.ts";
 import type { BatchInputs } from "./batch_inputs.ts";
-import { lossScale, programKey, trainedKind, writeBatch } from "./forward.ts";
+import { lossScale, programKey, type ProgramShape, trainedKind, writeBatch } from "./forward.ts";
 import { scalarsLeaf } from "./leaves.ts";
 import { batchScope, program } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
@@ -44,18 +44,14 @@ export function trainedLayout(state: ModelState, { decayAll }: Pick<StepOptions,
   return decayAll ? { ...layout, ranges: layout.ranges.map((range) => ({ ...range, decay: true })) } : layout;
 }
 
-/** Queue one micro-batch: its gradients replace or join those of the window. */
-export async function microStep(
-  state: ModelState,
-  batch: BatchInputs,
-  scalars: Scalars,
-  options: StepOptions,
-): Promise<Program> {
+/** The program of a micro-batch of this shape. */
+export function microProgram(state: ModelState, shape: ProgramShape, options: StepOptions): Promise<Program> {
   const { smoothing, accumulate } = options;
   const trained = trainedKind(state);
-  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${accumulate > 1 ? "window" : ""}`, batch);
-  const made = await program(state, key, () => {
-    const { m, graph, inputs, constants } = batchScope(state, { ...batch, masked: batch.mask !== undefined, trained });
+  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${accumulate > 1 ? "window" : ""}`, shape);
+  return program(state, key, () => {
+    const { B, T, mask } = shape;
+    const { m, graph, inputs, constants } = batchScope(state, { B, T, masked: mask !== undefined, trained });
     const loss = causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) }, { smoothing });
     const layout = trainedLayout(state, options);
     placeGradients(graph, backward(graph, loss), layout);
@@ -63,16 +59,25 @@ export async function microStep(
     if (accumulate > 1) addToTotal(graph, layout);
     return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: {} };
   });
+}
+
+/** Queue one micro-batch: its gradients replace or join those of the window. */
+export async function microStep(
+  state: ModelState,
+  batch: BatchInputs,
+  scalars: Scalars,
+  options: StepOptions,
+): Promise<void> {
+  const made = await microProgram(state, batch, options);
   writeBatch(made, batch, encodeScalars(scalars));
   await observe(made.executable);
-  return made;
 }
 
 /** Queue the update that ends a window. */
 export async function updateStep(state: ModelState, scalars: Scalars, options: StepOptions): Promise<void> {
   const { optimizer, accumulate, decayAll } = options;
-  const settings = JSON.stringify({ ...optimizer, wgsl: undefined });
-  const key = `update ${activeAdapter(state)?.name ?? "weights"} ${settings} ${accumulate > 1} ${decayAll}`;
+  // One optimizer a run: endTraining frees this program, so its settings need not be in the key.
+  const key = `update ${activeAdapter(state)?.name ?? "weights"} ${optimizer.name} ${accumulate > 1} ${decayAll}`;
   const made = await program(state, key, () => {
     const graph = new Graph(state.device.target);
     const layout = trainedLayout(state, options);

@@ -1,0 +1,91 @@
+// What a run can be told, and the defaults.
+import { UsageError } from "../core/errors.ts";
+import type { Batch } from "../data/batch.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { adamw } from "../optim/adam.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import type { ScheduleName } from "../optim/schedule.ts";
+
+/** Options of `train`. */
+export interface TrainOptions {
+  /** Examples of `loadDataset`, or ready batches that are taken in order. */
+  readonly data: Dataset | Iterable<Batch>;
+  /** Evaluated after every epoch. */
+  readonly evalData?: Dataset;
+  /** AdamW without weight decay by default. */
+  readonly optimizer?: Optimizer;
+  /** Peak learning rate (2e-4). */
+  readonly learningRate?: number;
+  /** How the rate falls ("linear"). */
+  readonly schedule?: ScheduleName;
+  /** Updates over which the rate rises; below 1 a share of all (0). */
+  readonly warmupSteps?: number;
+  /** Passes over the data (1). */
+  readonly epochs?: number;
+  /** Stop after this many updates. */
+  readonly maxSteps?: number;
+  /** Rows of a micro-batch (8). */
+  readonly batchSize?: number;
+  /** Micro-batches of an update (1). */
+  readonly accumulate?: number;
+  /** Largest global norm of the gradients, 0 for none (1). */
+  readonly maxGradNorm?: number;
+  /** Label smoothing (0). */
+  readonly labelSmoothing?: number;
+  /** Apply weight decay to biases and norms too, as a plain PyTorch optimizer does (false). */
+  readonly decayAll?: boolean;
+  /** Order of the rows and random masks (42). */
+  readonly seed?: number;
+  /** Updates between two looks at the figures, at most (10). */
+  readonly logEvery?: number;
+  /** Where to save the adapter when the run ends. */
+  readonly output?: string;
+  /** Stop after the update that is running. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options with their defaults. */
+export type Settings =
+  & Required<Omit<TrainOptions, "evalData" | "maxSteps" | "output" | "signal" | "data">>
+  & Pick<TrainOptions, "maxSteps" | "signal">;
+
+/**
+ * The options with their defaults.
+ *
+ * @throws {UsageError} `train/options` listing all that are wrong.
+ */
+export function resolveOptions(
+  { data: _data, evalData: _evalData, output: _output, ...options }: TrainOptions,
+): Settings {
+  const settings: Settings = {
+    optimizer: adamw({ weightDecay: 0 }),
+    learningRate: 2e-4,
+    schedule: "linear",
+    warmupSteps: 0,
+    epochs: 1,
+    batchSize: 8,
+    accumulate: 1,
+    maxGradNorm: 1,
+    labelSmoothing: 0,
+    decayAll: false,
+    seed: 42,
+    logEvery: 10,
+    ...options,
+  };
+  const wrong: string[] = [];
+  const whole = (name: "batchSize" | "accumulate" | "logEvery" | "maxSteps") => {
+    const value = settings[name] ?? 1;
+    if (!(Number.isInteger(value) && value >= 1)) {
+      wrong.push(`${name} must be a whole number above 0: received ${value}`);
+    }
+  };
+  const atLeastZero = (name: "learningRate" | "warmupSteps" | "maxGradNorm" | "labelSmoothing" | "epochs") => {
+    if (!(Number.isFinite(settings[name]) && settings[name] >= 0)) {
+      wrong.push(`${name} must be a number of at least 0: received ${settings[name]}`);
+    }
+  };
+  (["batchSize", "accumulate", "logEvery", "maxSteps"] as const).forEach(whole);
+  (["learningRate", "warmupSteps", "maxGradNorm", "labelSmoothing", "epochs"] as const).forEach(atLeastZero);
+  if (wrong.length > 0) throw new UsageError("train/options", `Cannot train with these options: ${wrong.join("; ")}`);
+  return settings;
+}
