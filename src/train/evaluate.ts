@@ -45,7 +45,7 @@ const LENGTH_MULTIPLE = 32;
  */
 export async function evaluate(
   model: Model,
-  data: Dataset,
+  data: Pick<Dataset, "examples">,
   { batchSize = 8, limit = Infinity }: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { state } = model;
@@ -53,7 +53,7 @@ export async function evaluate(
   const examples = data.examples.slice(0, limit).toSorted((a, b) => b.ids.length - a.ids.length);
   const batches: BatchInputs[] = [];
   for (let at = 0; at < examples.length || at === 0; at += batchSize) {
-    const part = { ...data, examples: examples.slice(at, at + batchSize) };
+    const part = { examples: examples.slice(at, at + batchSize) };
     const source = batchSource(part, {
       batchSize,
       accumulate: 1,

@@ -87,7 +87,7 @@ export function createFigures({ logEvery }: { readonly logEvery: number }): Figu
 function lossError(step: number, place: string, { loss, gradNorm }: RingRow): NumericError {
   const found = `Cannot go on as step ${step} has loss ${loss} and a gradient of norm ${gradNorm} (${place})`;
   return new NumericError("num/loss", found, {
-    hint: "The trained tensors keep their values of the step before. Try a lower learning rate; " +
+    hint: "No update with such a gradient is made: the trained tensors are finite. Try a lower learning rate; " +
       "FINITE=1 finds the first value that is not finite.",
   });
 }

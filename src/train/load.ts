@@ -123,6 +123,7 @@ function createState(
     active: undefined,
     full: undefined,
     merged: undefined,
+    training: false,
     programs: new Map(),
   };
 }

@@ -38,11 +38,11 @@ export interface SourceOptions {
  *
  * @throws {UsageError} `data/empty` if there are none.
  */
-export function batchSource(data: Dataset | Iterable<Batch>, options: SourceOptions): BatchSource {
+export function batchSource(data: Pick<Dataset, "examples"> | Iterable<Batch>, options: SourceOptions): BatchSource {
   return "examples" in data ? datasetSource(data, options) : listSource([...data], options);
 }
 
-function datasetSource({ examples }: Dataset, options: SourceOptions): BatchSource {
+function datasetSource({ examples }: Pick<Dataset, "examples">, options: SourceOptions): BatchSource {
   const { batchSize, accumulate, seed, lengthMultiple, positions, padId } = options;
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
   const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });

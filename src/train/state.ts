@@ -55,6 +55,8 @@ export interface ModelState {
   full: FlatLayout | undefined;
   /** Original weights of the modules that an adapter is merged into. */
   merged: { readonly adapter: string; readonly originals: ReadonlyMap<string, Float32Array> } | undefined;
+  /** Whether a run is in progress: its gradients, losses and rates live in states that a second one would share. */
+  training: boolean;
   /** Compiled programs by what they compute, the oldest first. */
   readonly programs: Map<string, Program>;
 }

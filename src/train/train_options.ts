@@ -9,9 +9,9 @@ import type { ScheduleName } from "../optim/schedule.ts";
 /** Options of `train`. */
 export interface TrainOptions {
   /** Examples of `loadDataset`, or ready batches that are taken in order. */
-  readonly data: Dataset | Iterable<Batch>;
+  readonly data: Pick<Dataset, "examples"> | Iterable<Batch>;
   /** Evaluated after every epoch. */
-  readonly evalData?: Dataset;
+  readonly evalData?: Pick<Dataset, "examples">;
   /** AdamW without weight decay by default. */
   readonly optimizer?: Optimizer;
   /** Peak learning rate (2e-4). */

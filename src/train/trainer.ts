@@ -26,8 +26,8 @@ const LENGTH_MULTIPLE = 32;
 /**
  * Train the adapter in use, or all weights after `unfreeze()`. Nothing happens until the result is iterated.
  *
- * @throws {UsageError} `train/frozen`, `train/options`, `data/empty`.
- * @throws {NumericError} `num/loss` naming the step and its rows; the parameters keep their last finite values.
+ * @throws {UsageError} `train/frozen`, `train/options`, `train/running`, `data/empty`.
+ * @throws {NumericError} `num/loss` naming the step and its rows; no update is made with it.
  *
  * @example Usage
  * ```ts no-eval
@@ -55,6 +55,8 @@ export function train(model: Model, options: TrainOptions): TrainRun {
 
   async function* iterate(): AsyncGenerator<StepRecord, void, void> {
     const layout = trainedLayout(state, settings);
+    if (state.training) throw runningError();
+    state.training = true;
     const figures = createFigures(settings);
     let tokens = 0, micro = 0;
 
@@ -122,6 +124,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
       throw atStep(error, done + 1);
     } finally {
       await model.queue(() => Promise.resolve(endTraining(state, layout)));
+      state.training = false;
     }
   }
 }
@@ -134,6 +137,12 @@ function realTokens({ input_ids, attention_mask }: Batch): number {
 function switchedError(name: string): UsageError {
   return new UsageError("train/switched", `Cannot go on training ${printable(name)} as it is not in use any more`, {
     hint: "Switch back to it before the loop goes on.",
+  });
+}
+
+function runningError(): UsageError {
+  return new UsageError("train/running", "Cannot start a run as another run of this model has not ended", {
+    hint: "Iterate the other run to its end, or leave its loop.",
   });
 }
 

@@ -1,7 +1,7 @@
 // Where a run cannot go on it says where, and what was trained keeps its values.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { loadModel, type StepRecord, train } from "../../mod.ts";
-import { ConfigError, NumericError, UsageError } from "../../src/core/errors.ts";
+import { loadModel, lora, openDevice, type StepRecord, train } from "../../mod.ts";
+import { ConfigError, DeviceError, NumericError, UsageError } from "../../src/core/errors.ts";
 import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file.ts";
 import { gpuTest } from "../device.ts";
 import { datasetOf, fixture, withFolder } from "../models/folder.ts";
@@ -73,4 +73,30 @@ gpuTest(
       }
       assert(steps.length < batches.length);
     }),
+);
+
+gpuTest(
+  "a second run of a model has to wait for the first, and a lost device is an error that names the step",
+  async () => {
+    const device = await openDevice(); // its own: it is lost at the end
+    const model = await loadModel(device, `${fixture("llama-lora")}/model`);
+    await model.addAdapter(lora({ rank: 2, targetModules: ["q_proj"] }));
+    const { batches } = await known("llama-lora");
+    const data = batches.slice(0, 4);
+    let steps = 0;
+    const lost = await assertRejects(async () => {
+      for await (const { step } of train(model, { data, logEvery: 1 })) {
+        steps = step;
+        if (step === 1) {
+          assertEquals((await assertRejects(() => records(model, { data }), UsageError)).code, "train/running");
+        }
+        if (step === 2) {
+          device.gpu.destroy();
+        }
+      }
+    }, DeviceError);
+    assertEquals(steps, 2);
+    assertEquals(lost.code, "device/lost");
+    assert(lost.message.includes("step 3"), lost.message);
+  },
 );
