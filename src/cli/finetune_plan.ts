@@ -3,7 +3,9 @@ import { LORA_TARGETS } from "../adapters/defaults.ts";
 import { lora, type LoraConfig } from "../adapters/lora_config.ts";
 import { matchTargets, unmatchedNames } from "../adapters/targets.ts";
 import { DataError, UsageError } from "../core/errors.ts";
+import { epochPlan } from "../data/batches.ts";
 import { type Dataset, loadDataset } from "../data/dataset.ts";
+import { LENGTH_MULTIPLE } from "../train/batch_inputs.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import { requireEmpty } from "../io/atomic_write.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
@@ -37,6 +39,8 @@ export interface Domain {
 export interface Plan {
   readonly model: string;
   readonly data: Dataset;
+  /** Share of the tokens of all batches that is padding. */
+  readonly padding: number;
   readonly output: string;
   readonly tokenizer: Tokenizer;
   readonly domains: readonly Domain[];
@@ -80,7 +84,9 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   if (!domains.some(({ name }) => name === "new")) warnings.push("no rows to evaluate on: give --eval-data");
   const optimizer = optimizerOf(settings);
   const { batchSize, gradientAccumulation } = settings;
-  const T = Math.min(Math.ceil(data.report.longest / 32) * 32, positions);
+  const T = Math.min(Math.ceil(data.report.longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, positions);
+  const shape = { lengthMultiple: LENGTH_MULTIPLE, maxLength: positions };
+  const { padding } = epochPlan(data.examples, { batchSize, seed: settings.seed, ...shape });
   const memory = estimateMemory(architecture, {
     inventory,
     adapter,
@@ -98,7 +104,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   );
   const chosen = { model, data: dataPath, maxLength, evalData: paths.evalData, probe: paths.probe };
   return {
-    ...{ model, data, output, tokenizer, domains, adapter, optimizer, targets, memory, prompts, warnings },
+    ...{ model, data, padding, output, tokenizer, domains, adapter, optimizer, targets, memory, prompts, warnings },
     sites: sites.length,
     settings: { ...settings, ...chosen, targetModules: targetText(adapter) } as FinetuneSettings,
   };

@@ -11,11 +11,11 @@ import type { Terminal } from "./terminal.ts";
 
 /** Say what will be done. */
 export function showPlan(terminal: Terminal, plan: Plan): void {
-  const { model, data, output, memory, warnings, tokenizer } = plan;
+  const { model, data, padding, output, memory, warnings, tokenizer } = plan;
   const { style } = terminal;
   const line = (name: string, text: string) => terminal.say(`${style.bold(name.padEnd(9))}${text}`);
   line("Model", `${printable(model)}, ${digits(memory.baseParameters)} parameters`);
-  line("Data", printableText(describe(data.report)));
+  line("Data", `${printableText(describe(data.report))}; batches are ${percent(padding)} padding`);
   const example = data.examples[0]!;
   const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";
   line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);

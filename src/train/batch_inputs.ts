@@ -2,6 +2,9 @@
 import type { Batch } from "../data/batch.ts";
 import { shiftLabels } from "../objectives/causal_lm.ts";
 
+/** Rows are padded to a multiple of this many tokens, so that few program shapes serve all batches. */
+export const LENGTH_MULTIPLE = 32;
+
 /** Arrays of one batch, padded on the right to T positions. */
 export interface BatchInputs {
   readonly B: number;

@@ -6,7 +6,7 @@ import { fetch } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
 import { causalLmLoss } from "../objectives/causal_lm.ts";
 import { lossLeaf, recordLoss } from "../optim/window.ts";
-import type { BatchInputs } from "./batch_inputs.ts";
+import { type BatchInputs, LENGTH_MULTIPLE } from "./batch_inputs.ts";
 import { lossScale, prepareBatch, programKey, writeBatch } from "./forward.ts";
 import { scalarsLeaf } from "./leaves.ts";
 import type { Model } from "./model.ts";
@@ -34,9 +34,6 @@ export interface Evaluation {
 
 /** Batches whose losses are summed on the GPU before they are read: f32 sums of few terms stay exact enough. */
 const WINDOW = 16;
-
-/** Rows are padded to a multiple of this many tokens, as in training. */
-const LENGTH_MULTIPLE = 32;
 
 /**
  * Evaluate the model, with the adapter in use, on the labels of a data set.

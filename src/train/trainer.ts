@@ -4,6 +4,7 @@ import { DeviceError, OutOfMemoryError, printable, UsageError } from "../core/er
 import { RING_SLOTS, type Scalars } from "../core/scalars.ts";
 import type { Batch } from "../data/batch.ts";
 import { schedules, warmupSteps as warmupCount } from "../optim/schedule.ts";
+import { LENGTH_MULTIPLE } from "./batch_inputs.ts";
 import { evaluate } from "./evaluate.ts";
 import { createFigures, type StepRecord } from "./figures.ts";
 import { prepareBatch, trainedKind } from "./forward.ts";
@@ -19,9 +20,6 @@ export interface TrainRun extends AsyncIterable<StepRecord> {
   /** Dispatches and memory of the largest step so far. */
   readonly summary: string;
 }
-
-/** Rows are padded to a multiple of this many tokens, so that few program shapes serve all batches. */
-const LENGTH_MULTIPLE = 32;
 
 /**
  * Train the adapter in use, or all weights after `unfreeze()`. Nothing happens until the result is iterated.

@@ -11,6 +11,7 @@ interface Golden {
   readonly input_ids: number[];
   readonly loss_f64: number;
   readonly last_logits: number[];
+  readonly per_token_nll: number[];
   readonly grad_l2: Record<string, number>;
   readonly lora: {
     readonly loss: number;
@@ -37,6 +38,12 @@ async function checkBase(device: GraftDevice, folder: string, golden: Golden): P
   const { loss, logits } = await model.forward({ input_ids: [ids], labels: [ids] });
   const V = logits.shape[2];
   const last = logits.data.subarray(logits.data.length - V);
+  const nll = Math.max(...golden.per_token_nll.map((expected, t) => {
+    const row = logits.data.subarray(t * V, (t + 1) * V);
+    const top = Math.max(...row);
+    const lse = top + Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0));
+    return Math.abs(lse - row[ids[t + 1]!]! - expected);
+  }));
   const worst = Math.max(...golden.last_logits.map((x, i) => Math.abs(x - last[i]!)));
   await model.unfreeze();
   const { gradients } = await model.gradients({ input_ids: [ids], labels: [ids] });
@@ -44,11 +51,12 @@ async function checkBase(device: GraftDevice, folder: string, golden: Golden): P
     ...Object.entries(golden.grad_l2).map(([key, expected]) => Math.abs(l2(gradients.get(key)!) / expected - 1)),
   );
   console.log(
-    `loss ${Math.abs(loss! - golden.loss_f64).toExponential(1)}, logits ${worst.toExponential(1)}, gradient norms ${
-      gradient.toExponential(1)
-    }`,
+    `loss ${Math.abs(loss! - golden.loss_f64).toExponential(1)}, logits ${worst.toExponential(1)}, tokens ${
+      nll.toExponential(1)
+    }, gradient norms ${gradient.toExponential(1)}`,
   );
   assert(Math.abs(loss! - golden.loss_f64) < 1e-6); // f32 mean of 55 losses around 0.7
+  assert(nll < 2e-5); // as the logits
   assert(worst < 2e-5); // logits up to 10 through five layers in f32
   assert(gradient < 1e-5); // norms of f32 sums
   model.destroy();
