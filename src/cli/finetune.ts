@@ -1,4 +1,5 @@
 // `finetune`: the main job. Everything is checked first; then before, training, after; then the files of the run.
+import { SAMPLING } from "./defaults.ts";
 import { NumericError } from "../core/errors.ts";
 import { closeDevice, type GraftDevice, openDevice } from "../gpu/device.ts";
 import { loadModel } from "../train/load.ts";
@@ -108,7 +109,10 @@ async function measure(model: Model, plan: Plan, terminal: Terminal): Promise<Me
   terminal.redraw("Evaluating …");
   const losses = await measureDomains(model, domains, { batchSize });
   terminal.redraw("Writing samples …");
-  return { domains: losses, samples: await writeSamples(model, prompts, { maxNewTokens: sampleTokens, seed }) };
+  return {
+    domains: losses,
+    samples: await writeSamples(model, prompts, { ...SAMPLING, maxNewTokens: sampleTokens, seed }),
+  };
 }
 
 async function trainModel(

@@ -1,7 +1,7 @@
 // Settings of `finetune`.
 import { schedules } from "../optim/schedule.ts";
 import type { Given } from "./arguments.ts";
-import { BUNDLED, EVAL_ROWS, LEARNING_RATE, MAX_LENGTH, SAMPLE_TOKENS } from "./defaults.ts";
+import { BUNDLED, EVAL_ROWS, LEARNING_RATE, MAX_LENGTH, SAMPLING } from "./defaults.ts";
 import { choice, count, flag, path, real, type Settings, text } from "./settings.ts";
 
 /** Names of the learning-rate schedules. */
@@ -50,7 +50,7 @@ export const finetuneSchema = {
   probe: path("rows of an old domain, to see what is forgotten (the bundled one for the bundled base)"),
   prompt: text("opening of the sample texts (from the data)"),
   samples: count("sample texts before and after", { default: 2, min: 0, max: 20 }),
-  sampleTokens: count("tokens of a sample text", { default: SAMPLE_TOKENS, min: 1 }),
+  sampleTokens: count("tokens of a sample text", { default: SAMPLING.maxNewTokens, min: 1 }),
   requireGpu: flag("refuse a software driver"),
   dryRun: flag("check everything, print what would be done, and stop", { transient: true }),
 };
