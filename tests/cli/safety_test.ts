@@ -59,7 +59,7 @@ Deno.test("cli: every command has a task with no more permissions than it needs"
     const wanted = ["--allow-read", "--allow-env", ...(writing.has(name) ? ["--allow-write"] : [])];
     assert(kinds.every((kind) => wanted.includes(kind)), `${name}: ${kinds}`);
     const [, env] = permissionsOf(name).find((flag) => flag.startsWith("--allow-env"))?.split("=") ?? ["", "DEBUG"];
-    const known = ["DEBUG", "PROFILE", "FINITE", "NO_COLOR"];
+    const known = ["DEBUG", "PROFILE", "FINITE", "XDG_RUNTIME_DIR", "DENO_WEBGPU_BACKEND"];
     assert(env?.split(",").every((variable) => known.includes(variable)), `${name}: ${env}`);
     assert(!words.some((word) => /^-A|--allow-(all|net|run|ffi|sys|import|hrtime)/.test(word)), `${name}: ${words}`);
   }

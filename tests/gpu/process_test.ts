@@ -7,7 +7,7 @@ async function inProcess(name: string): Promise<{ readonly code: number; readonl
   const root = new URL("../../", import.meta.url);
   const script = new URL("misuse_main.ts", import.meta.url).href;
   const flags = ["run", "--no-prompt", "--quiet", "--allow-env", "--config", new URL("deno.json", root).pathname];
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+  const { code, stdout, stderr } = await new Deno.Command("deno", {
     args: [...flags, script, name],
     env: { NO_COLOR: "1", XDG_RUNTIME_DIR: "/tmp" },
   }).output();
