@@ -1,5 +1,6 @@
 // Pre-trains the base model that Graft ships: a Llama of 0.9 M parameters, from random weights, on public-domain English
-// (Moby Dick and the King James Bible). About 40 minutes on two CPU cores with the software driver. The whole recipe:
+// (Moby Dick and the King James Bible), two passes in 47 minutes on two busy CPU cores with the software driver. Held-out
+// loss then: 3.767 nats per token. The whole recipe:
 //
 //   sh examples/fetch_corpus.sh && deno task data     texts, tokenizer, runs/corpus/pretrain.txt
 //   deno task pretrain                                runs/pretrained, to be copied to examples/assets/base
