@@ -14,7 +14,7 @@ export const BUNDLED = {
   learningRate: 3e-3,
   targetModules: "all-linear",
   batchSize: 8,
-  epochs: 1.5,
+  epochs: 2,
   maxLength: 256,
   warmupSteps: 5,
 } as const;
@@ -26,7 +26,7 @@ export const EVAL_ROWS = 100;
  * How a sample text is written: drawn, since small models repeat themselves when they always take the likeliest token,
  * and with one seed, so that before and after differ by the training alone.
  */
-export const SAMPLING = { maxNewTokens: 40, temperature: 0.3, repetitionPenalty: 1.2 } as const;
+export const SAMPLING = { maxNewTokens: 40, temperature: 0.3 } as const;
 
 /** Tokens of a row without a prompt that open a sample. */
 export const OPENING_TOKENS = 12;
