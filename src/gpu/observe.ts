@@ -8,11 +8,6 @@ import { chromeTrace, profile, timingTable } from "./profile.ts";
 /** Traces written by this process: each path once. */
 const written = new Set<string>();
 
-/** Whether {@linkcode observe} would do more than `run`: a trainer may then say so, as such steps are slow. */
-export function observing(): boolean {
-  return finiteCheck() || debugLevel() >= 2 || profilePath() !== undefined;
-}
-
 /**
  * Run the program once, as `run` does, and look at it in the ways that the environment asks for.
  *

@@ -98,8 +98,6 @@ export type V3 = readonly [Value, Value, Value];
 export type V4 = readonly [Value, Value, Value, Value];
 /** Five values. */
 export type V5 = readonly [Value, Value, Value, Value, Value];
-/** Six values. */
-export type V6 = readonly [Value, Value, Value, Value, Value, Value];
 /** No value: the op writes in place. */
 export type V0 = readonly [];
 

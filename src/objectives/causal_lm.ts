@@ -1,6 +1,7 @@
 // Causal language modelling: the loss of predicting every next token, as transformers' ForCausalLMLoss.
 //
 //   loss = scale · Σ −log p(label[n] | tokens up to n)      labels are shifted on the CPU (see shiftLabels)
+import { IGNORE } from "../data/labels.ts";
 import type { Value } from "../graph/graph.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { applySite } from "../nn/linear.ts";
@@ -8,9 +9,6 @@ import type { ModelScope } from "../nn/scope.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { linearCrossEntropy } from "../ops/linear_cross_entropy.ts";
 import type { Word } from "../ops/word.ts";
-
-/** The label of positions that are not trained, in Hugging Face's convention. */
-export const IGNORE: number = -100;
 
 /** Inputs of the loss. */
 export interface CausalLmInputs {

@@ -1,5 +1,6 @@
 // A batch as the arrays that programs read: tokens, shifted labels, and a mask where one is needed.
 import type { Batch } from "../data/batch.ts";
+import { IGNORE } from "../data/labels.ts";
 import { shiftLabels } from "../objectives/causal_lm.ts";
 
 /** Rows are padded to a multiple of this many tokens, so that few program shapes serve all batches. */
@@ -36,8 +37,8 @@ export function batchInputs(batch: Batch, { multiple = 1, positions = Infinity }
   const T = Math.max(columns, Math.min(Math.ceil(columns / multiple) * multiple, positions));
   const tokens = new Uint32Array(B * T);
   batch.input_ids.forEach((row, b) => tokens.set(row, b * T));
-  const labels = batch.labels ? shiftLabels(batch.labels, T) : new Int32Array(B * T).fill(-100);
-  const items = labels.reduce((count, label) => count + (label === -100 ? 0 : 1), 0);
+  const labels = batch.labels ? shiftLabels(batch.labels, T) : new Int32Array(B * T).fill(IGNORE);
+  const items = labels.reduce((count, label) => count + (label === IGNORE ? 0 : 1), 0);
   return { B, T, columns, tokens, labels, mask: paddingMask(batch.attention_mask, T), items };
 }
 

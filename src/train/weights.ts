@@ -1,5 +1,4 @@
 // From a model folder to the GPU: every tensor of the architecture found, with its shape, before anything is uploaded.
-import { type Shape, size } from "../core/dims.ts";
 import { ConfigError, printable } from "../core/errors.ts";
 import { put, type Store } from "../gpu/store.ts";
 import type { ModelFolder } from "../io/hf.ts";
@@ -61,11 +60,4 @@ export async function uploadWeights(
   names: ReadonlyMap<string, string>,
 ): Promise<void> {
   for (const [name, stored] of names) await put(store, name, await folder.read(stored));
-}
-
-/** Bytes of f32 weights. */
-export function weightBytes({ weights }: Inventory): number {
-  let sum = 0;
-  for (const { shape } of weights.values()) sum += 4 * size(shape as Shape);
-  return sum;
 }
