@@ -40,18 +40,6 @@ const GPT2_CONFIG = {
   activation_function: "gelu_new",
 };
 
-/** Shape of the bundled base where its folder has no config.json yet. */
-const BASE_CONFIG = {
-  ...STORIES_CONFIG,
-  vocab_size: 1536,
-  hidden_size: 128,
-  intermediate_size: 352,
-  num_hidden_layers: 4,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  max_position_embeddings: 256,
-};
-
 function exists(path: string): boolean {
   try {
     return Deno.statSync(path) !== undefined;
@@ -76,12 +64,7 @@ export function benchModels({ quick, device: { software }, say }: Context): Benc
   if (exists(`${STORIES}/model.safetensors`)) {
     models.push({ ...stories, name: "stories260K", open: (device) => loadModel(device, STORIES) });
   } else say("stories260K: skipped, no ../shared");
-  if (exists(`${BASE}/model.safetensors`)) {
-    models.push({ name: "bundled base", B: 8, T: 256, steps: [4, 40], open: (device) => loadModel(device, BASE) });
-  } else {
-    say("bundled base: random weights, as examples/assets/base has no model.safetensors");
-    models.push({ name: "bundled base, random", B: 8, T: 256, steps: [4, 40], open: random(BASE_CONFIG) });
-  }
+  models.push({ name: "bundled base", B: 8, T: 256, steps: [4, 40], open: (device) => loadModel(device, BASE) });
   models.push({ name: "GPT-2 124M, random", B: 1, T: 128, steps: [2, 20], open: random(GPT2_CONFIG) });
   if (!software) models.push({ name: "GPT-2 124M, random", B: 8, T: 512, steps: [2, 20], open: random(GPT2_CONFIG) });
   return models;

@@ -1,5 +1,7 @@
 // Loss and perplexity of a model on a data set: sums of token losses over all tokens, read a few times in all.
 import { encodeScalars } from "../core/scalars.ts";
+import { UsageError } from "../core/errors.ts";
+import { collate } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { run } from "../gpu/executable.ts";
 import { fetch } from "../gpu/store.ts";
@@ -8,10 +10,9 @@ import { causalLmLoss } from "../objectives/causal_lm.ts";
 import { lossLeaf, recordLoss } from "../optim/window.ts";
 import { type BatchInputs, LENGTH_MULTIPLE } from "./batch_inputs.ts";
 import { lossScale, prepareBatch, programKey, writeBatch } from "./forward.ts";
-import { scalarsLeaf } from "./leaves.ts";
+import { scalarsLeaf } from "../optim/norm.ts";
 import type { Model } from "./model.ts";
 import { batchScope, program } from "./programs.ts";
-import { batchSource } from "./source.ts";
 import type { ModelState } from "./state.ts";
 
 /** Options of {@linkcode evaluate}. */
@@ -48,18 +49,11 @@ export async function evaluate(
   const { state } = model;
   // The longest first: the largest program sizes the shared scratch memory, and rows of one length sit together.
   const examples = data.examples.slice(0, limit).toSorted((a, b) => b.ids.length - a.ids.length);
+  if (examples.length === 0) throw new UsageError("data/empty", "Cannot evaluate a data set without examples");
+  const shape = { padId: 0, lengthMultiple: LENGTH_MULTIPLE, maxLength: state.architecture.positions };
   const batches: BatchInputs[] = [];
-  for (let at = 0; at < examples.length || at === 0; at += batchSize) {
-    const part = { examples: examples.slice(at, at + batchSize) };
-    const source = batchSource(part, {
-      batchSize,
-      accumulate: 1,
-      seed: 0,
-      padId: 0,
-      lengthMultiple: LENGTH_MULTIPLE,
-      positions: state.architecture.positions,
-    });
-    batches.push(prepareBatch(state, source.window(0)[0]!.batch, LENGTH_MULTIPLE));
+  for (let at = 0; at < examples.length; at += batchSize) {
+    batches.push(prepareBatch(state, collate(examples.slice(at, at + batchSize), shape), LENGTH_MULTIPLE));
   }
   let sum = 0, tokens = 0;
   for (let at = 0; at < batches.length; at += WINDOW) {

@@ -9,7 +9,7 @@ import { causalLmLogits, causalLmLoss } from "../objectives/causal_lm.ts";
 import { backward } from "../ops/backward.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { type BatchInputs, batchInputs } from "./batch_inputs.ts";
-import { scalarsLeaf } from "./leaves.ts";
+import { scalarsLeaf } from "../optim/norm.ts";
 import { batchScope, program, type Trained } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
 

@@ -11,7 +11,7 @@ import { causalLmLogits } from "../objectives/causal_lm.ts";
 import { advance } from "../ops/decode.ts";
 import { argmax, penalizeRepeats, sample } from "../ops/sample.ts";
 import { putToken, tokenAt } from "../ops/tokens.ts";
-import { scalarsLeaf } from "./leaves.ts";
+import { scalarsLeaf } from "../optim/norm.ts";
 import type { Model } from "./model.ts";
 import { modelScope, program } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";

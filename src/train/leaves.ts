@@ -1,8 +1,7 @@
 // Where the tensors of a program come from: first recorded, to learn what a model has; then resident.
 import { type Shape, size } from "../core/dims.ts";
-import { SCALARS, SCALARS_WORDS } from "../core/scalars.ts";
-import type { Graph, Value } from "../graph/graph.ts";
 import type { Init, LeafSource, SiteInfo } from "../nn/scope.ts";
+import { scalarsLeaf } from "../optim/norm.ts";
 
 /** A tensor by its name. */
 export interface TensorSpec {
@@ -36,11 +35,6 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
     site: (site) => void inventory.sites.set(site.path, site),
   };
   return { leaves, inventory };
-}
-
-/** The input of per-step numbers. */
-export function scalarsLeaf(graph: Graph): Value {
-  return graph.leaf("input", SCALARS, [SCALARS_WORDS], { dtype: "u32" });
 }
 
 /** Elements of all tensors. */

@@ -9,7 +9,7 @@ import { fullSequence } from "../nn/full_sequence.ts";
 import type { LeafSource, ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
-import { scalarsLeaf } from "./leaves.ts";
+import { scalarsLeaf } from "../optim/norm.ts";
 import { activeAdapter, type AdapterState, type ModelState, type Program } from "./state.ts";
 
 /** What gradients are for. */

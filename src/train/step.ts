@@ -11,12 +11,11 @@ import { causalLmLoss } from "../objectives/causal_lm.ts";
 import { backward } from "../ops/backward.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { placeGradients } from "../optim/gradients.ts";
-import { gradientNorm } from "../optim/norm.ts";
+import { gradientNorm, scalarsLeaf } from "../optim/norm.ts";
 import { type Optimizer, update } from "../optim/optimizer.ts";
 import { accumulate as addToTotal, recordLoss, ringLeaf, ringWrite } from "../optim/window.ts";
 import type { BatchInputs } from "./batch_inputs.ts";
 import { lossScale, programKey, type ProgramShape, trainedKind, writeBatch } from "./forward.ts";
-import { scalarsLeaf } from "./leaves.ts";
 import { batchScope, program } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
 

@@ -6,7 +6,8 @@ import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file
 import { encodeSafetensors } from "../../src/io/safetensors_write.ts";
 import { fromF32, toF32 } from "../../src/io/tensor_dtype.ts";
 import { gpuTest } from "../device.ts";
-import { bits, datasetOf, fixture, withFolder, worstDifference } from "../models/folder.ts";
+import { bits, datasetOf, fixture, worstDifference } from "../models/folder.ts";
+import { withFolder } from "../temp_folder.ts";
 
 /** A method on a base model. */
 export interface SuiteCase {

@@ -4,15 +4,7 @@ import { CheckpointError, type GraftError } from "../../src/core/errors.ts";
 import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file.ts";
 import { encodeSafetensors } from "../../src/io/safetensors_write.ts";
 import { fromF32 } from "../../src/io/tensor_dtype.ts";
-
-async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await act(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { withFolder } from "../temp_folder.ts";
 
 const config = {
   peft_type: "LORA",

@@ -10,15 +10,7 @@ import {
   writeFolder,
 } from "../../src/io/atomic_write.ts";
 import { readJson, readText } from "../../src/io/files.ts";
-
-async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await act(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { withFolder } from "../temp_folder.ts";
 
 async function listing(folder: string): Promise<Record<string, string>> {
   const out: Record<string, string> = {};

@@ -3,15 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SecurityError } from "../../src/core/errors.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
 import { fileInside } from "../../src/io/safe_path.ts";
-
-async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await act(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
+import { withFolder } from "../temp_folder.ts";
 
 /** Deno makes links only with unscoped permissions. */
 async function canLink(): Promise<boolean> {

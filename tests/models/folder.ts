@@ -11,16 +11,6 @@ export function fixture(name: string): string {
   return new URL(`../fixtures/${name}`, import.meta.url).pathname;
 }
 
-/** Do something with an empty folder. */
-export async function withFolder(act: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await act(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
 /** A Llama of two layers that tests change. */
 export const LLAMA = {
   model_type: "llama",

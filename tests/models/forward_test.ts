@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, type GraftDevice, loadModel, type Model } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
-import { fixture, GPT2, LLAMA, randomWeights, withFolder, worstDifference, writeModel } from "./folder.ts";
+import { fixture, GPT2, LLAMA, randomWeights, worstDifference, writeModel } from "./folder.ts";
+import { withFolder } from "../temp_folder.ts";
 import { referenceLogits, referenceLoss, type ReferenceModel } from "./reference.ts";
 
 const llama3 = { rope_type: "llama3", factor: 4, low_freq_factor: 1, high_freq_factor: 4 };

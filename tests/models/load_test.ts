@@ -5,7 +5,8 @@ import { ConfigError, ModelError, UsageError } from "../../src/core/errors.ts";
 import { fromF32, toF32, type WeightDType } from "../../src/io/tensor_dtype.ts";
 import { architectureOf } from "../../src/models/mod.ts";
 import { gpuTest } from "../device.ts";
-import { bits, GPT2, LLAMA, randomWeights, type Weights, withFolder, writeModel } from "./folder.ts";
+import { bits, GPT2, LLAMA, randomWeights, type Weights, writeModel } from "./folder.ts";
+import { withFolder } from "../temp_folder.ts";
 
 const fields = (config: Readonly<Record<string, unknown>>): string[] => {
   const { code, problems } = assertThrows(() => architectureOf(config), ConfigError);

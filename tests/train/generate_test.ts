@@ -4,7 +4,8 @@ import { generateIds, type GenerateOptions, type GraftDevice, loadModel, type Mo
 import { UsageError } from "../../src/core/errors.ts";
 import { tiny } from "../data/tiny_tokenizer.ts";
 import { gpuTest } from "../device.ts";
-import { fixture, GPT2, LLAMA, randomWeights, withFolder, writeModel } from "../models/folder.ts";
+import { fixture, GPT2, LLAMA, randomWeights, writeModel } from "../models/folder.ts";
+import { withFolder } from "../temp_folder.ts";
 import { sharedFolder } from "../shared.ts";
 
 async function withRandom(

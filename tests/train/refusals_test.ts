@@ -4,7 +4,8 @@ import { loadModel, lora, openDevice, type StepRecord, train } from "../../mod.t
 import { ConfigError, DeviceError, NumericError, UsageError } from "../../src/core/errors.ts";
 import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file.ts";
 import { gpuTest } from "../device.ts";
-import { datasetOf, fixture, withFolder } from "../models/folder.ts";
+import { datasetOf, fixture } from "../models/folder.ts";
+import { withFolder } from "../temp_folder.ts";
 import { adapterBits, known, records, withAdapted } from "./harness.ts";
 
 gpuTest("a loss that is not finite stops the run with its step and rows; tensors keep their values", async (device) => {

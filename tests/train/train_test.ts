@@ -4,7 +4,8 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { adamw, evaluate, loadModel, lora, sgd, type StepRecord, train } from "../../mod.ts";
 import { collate } from "../../src/data/batches.ts";
 import { gpuTest } from "../device.ts";
-import { datasetOf, fixture, LLAMA, randomWeights, withFolder, worstDifference, writeModel } from "../models/folder.ts";
+import { datasetOf, fixture, LLAMA, randomWeights, worstDifference, writeModel } from "../models/folder.ts";
+import { withFolder } from "../temp_folder.ts";
 import { adapterBits, known, records, withAdapted } from "./harness.ts";
 
 for (const name of ["llama-lora", "gpt2-lora", "llama-rslora-qv"]) {
