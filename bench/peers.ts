@@ -161,6 +161,7 @@ async function requirePermissions(): Promise<void> {
   }
   if (missing.length === 0) return;
   throw new UsageError("bench/permission", `Cannot run the peers as this run may not use ${missing.join(", ")}`, {
-    hint: "deno run --allow-read --allow-env --allow-write=/tmp --allow-run=npm,deno,python3 bench/main.ts peers",
+    hint:
+      "deno run --allow-read --allow-env=XDG_RUNTIME_DIR,DENO_WEBGPU_BACKEND --allow-write=/tmp --allow-run=npm,deno,python3 bench/main.ts peers",
   });
 }
