@@ -4,4 +4,5 @@
 export const LORA_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ["gpt2", ["c_attn"]],
   ["llama", ["q_proj", "v_proj"]],
+  ["qwen3", ["q_proj", "v_proj"]],
 ]);

@@ -10,26 +10,44 @@ import { add } from "../ops/elementwise.ts";
 import { embedding } from "../ops/embedding.ts";
 import { ropeTables } from "../ops/rope_tables.ts";
 import type { Architecture } from "./architecture.ts";
-import { type Json, readConfig } from "./config.ts";
+import { type ConfigReader, type Json, readConfig } from "./config.ts";
 import { ropeSettings } from "./rope_config.ts";
+
+/** What a relative of Llama has of its own. */
+export interface LlamaFamily {
+  /** `model_type` in config.json. */
+  readonly type: string;
+  /** Width of a head where the config does not say; hidden_size / num_attention_heads by default. */
+  readonly headDim?: number;
+  /** Whether every head of q and k passes an RMS norm before the rotary embedding. */
+  readonly headNorm?: boolean;
+  /** Notes what else of the config cannot be honored. */
+  readonly check?: (c: ConfigReader) => void;
+}
 
 /** Llama from its config.json. */
 export function llama(config: Json): Architecture {
+  return llamaLike(config, { type: "llama" });
+}
+
+/** A model built like Llama, from its config.json. */
+export function llamaLike(config: Json, family: LlamaFamily): Architecture {
   const c = readConfig(config);
   const V = c.count("vocab_size"), D = c.count("hidden_size"), F = c.count("intermediate_size");
   const layers = c.count("num_hidden_layers", { max: 10_000 }), H = c.count("num_attention_heads");
   const K = c.count("num_key_value_heads", { fallback: H });
-  const E = c.count("head_dim", { fallback: Math.floor(D / H) });
+  const E = c.count("head_dim", { fallback: family.headDim ?? Math.floor(D / H) });
   const positions = c.count("max_position_embeddings", { fallback: 2048 });
   const eps = c.number("rms_norm_eps", 1e-6);
   const bias = c.flag("attention_bias", false), mlpBias = c.flag("mlp_bias", false);
   const tied = c.flag("tie_word_embeddings", false);
   c.choice("hidden_act", ["silu", "swish"], "silu");
   if (H % K !== 0) c.problem("num_key_value_heads", `must divide num_attention_heads = ${H}: received ${K}`);
-  if ((config.head_dim ?? null) === null && D % H !== 0) {
+  if ((config.head_dim ?? family.headDim ?? null) === null && D % H !== 0) {
     c.problem("hidden_size", `must be a multiple of num_attention_heads = ${H}: received ${D}`);
   }
   if (E % 2 !== 0) c.problem("head_dim", `must be even for rotary embedding: received ${E}`);
+  family.check?.(c);
   const { theta, scaling } = ropeSettings(config, c);
   c.finish();
   const heads = { H, K, E, scale: 1 / Math.sqrt(E) };
@@ -44,6 +62,8 @@ export function llama(config: Json): Architecture {
     };
   };
 
+  const headNorm = (m: ModelScope, name: string, x: Value) => family.headNorm ? rmsNorm(m, name, x, { D: E, eps }) : x;
+
   const block = (m: ModelScope, x: Value): Value => {
     const u = rmsNorm(m, "input_layernorm", x, { D, eps });
     const attended = within(m, "self_attn", () => {
@@ -52,8 +72,8 @@ export function llama(config: Json): Architecture {
       const v = linear(m, "v_proj", u, { In: D, Out: K * E, bias });
       const tables = rotary(m);
       const turned = {
-        q: m.sequence.rotate(q, tables, { heads: H, E }),
-        k: m.sequence.rotate(k, tables, { heads: K, E }),
+        q: m.sequence.rotate(headNorm(m, "q_norm", q), tables, { heads: H, E }),
+        k: m.sequence.rotate(headNorm(m, "k_norm", k), tables, { heads: K, E }),
         v,
       };
       return linear(m, "o_proj", m.sequence.attend(turned, heads), { In: H * E, Out: D, bias });
@@ -63,7 +83,7 @@ export function llama(config: Json): Architecture {
   };
 
   return {
-    type: "llama",
+    type: family.type,
     V,
     D,
     layers,

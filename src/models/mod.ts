@@ -4,9 +4,10 @@ import type { Architecture } from "./architecture.ts";
 import type { Json } from "./config.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { qwen3 } from "./qwen3.ts";
 
 /** One line for each family. */
-export const models = { gpt2, llama } as const satisfies Record<string, (config: Json) => Architecture>;
+export const models = { gpt2, llama, qwen3 } as const satisfies Record<string, (config: Json) => Architecture>;
 
 /**
  * The architecture that a config.json describes.

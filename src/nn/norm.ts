@@ -10,7 +10,7 @@ export interface NormOptions {
   readonly eps: number;
 }
 
-/** RMS norm of x[N, D] with the weight `name`.weight[D]. */
+/** RMS norm of x[N, D] with the weight `name`.weight[D]; of x[N, heads·D], every head by itself. */
 export function rmsNorm(m: ModelScope, name: string, x: Value, { D, eps }: NormOptions): Value {
   return within(m, name, () => rmsNormOp(x, weight(m, "weight", [D], { kind: "ones" }), { eps }));
 }

@@ -1,6 +1,7 @@
 // Root-mean-square normalization; equations in shaders/rms_norm.ts.
 import { rmsNorm as shader, rmsNormGrad as gradShader } from "../../shaders/rms_norm.ts";
-import { dims } from "../core/dims.ts";
+import { dims, size } from "../core/dims.ts";
+import { ShapeError } from "../core/errors.ts";
 import { defineOp, type V1, type V2, type V4, type Value } from "../graph/graph.ts";
 import { columnScratch, columnSumKernels } from "./column_sum.ts";
 import { laneGroup, rowKernels } from "./rows.ts";
@@ -18,13 +19,15 @@ type Attrs = Required<RmsNormOptions>;
 const rmsNormOp = defineOp<Attrs, V2, V2>({
   name: "rmsNorm",
   infer([x, w]) {
-    const { N } = dims("rmsNorm", { x: "N D", w: "D" }, { x, w });
-    return [x, { shape: [N], dtype: "f32" }];
+    const { C } = dims("rmsNorm", { x: "N C" }, { x });
+    const { D } = dims("rmsNorm", { w: "D" }, { w });
+    if (C! % D! !== 0) throw new ShapeError("rmsNorm", "w", "D that divides the width of x", w.shape, { C: C! });
+    return [x, { shape: [size(x.shape) / D!], dtype: "f32" }];
   },
-  kernels({ inputs: [x, w], outputs, attrs }, target) {
-    const [N, D] = x.shape as [number, number];
+  kernels({ inputs: [x, w], outputs: [y, r], attrs }, target) {
+    const [N, D] = [r.shape[0]!, w.shape[0]!];
     const kernel = shader({ D, group: laneGroup(target), ...attrs });
-    return rowKernels({ name: "rmsNorm", N, D, shader: kernel, rows: [x], shared: [w], outputs }, target);
+    return rowKernels({ name: "rmsNorm", N, D, shader: kernel, rows: [x], shared: [w], outputs: [y, r] }, target);
   },
   grad: [
     ({ inputs: [x, w], outputs: [, r], attrs: { offset } }, dy) =>
@@ -37,7 +40,7 @@ const inputGradOp = defineOp<{ readonly offset: boolean }, V4, V1>({
   name: "rmsNormGrad",
   infer: ([x]) => [x],
   kernels({ inputs: [x, r, dy, w], outputs, attrs }, target) {
-    const [N, D] = x.shape as [number, number];
+    const [N, D] = [r.shape[0]!, w.shape[0]!];
     const kernel = gradShader({ D, group: laneGroup(target), ...attrs });
     return rowKernels({ name: "rmsNormGrad", N, D, shader: kernel, rows: [x, r, dy], shared: [w], outputs }, target);
   },
@@ -45,8 +48,8 @@ const inputGradOp = defineOp<{ readonly offset: boolean }, V4, V1>({
 
 const weightGradOp = defineOp<null, readonly [Value, Value, Value], V2>({
   name: "rmsNormWeightGrad",
-  infer([x]) {
-    const [N, D] = x.shape as [number, number];
+  infer([, x, r]) {
+    const N = r.shape[0]!, D = size(x.shape) / N;
     return [{ shape: [D], dtype: "f32" }, columnScratch(N, D, x.graph.target)];
   },
   kernels: ({ inputs: [dy, x, r], outputs: [output, scratch] }, target) =>
@@ -61,9 +64,10 @@ const weightGradOp = defineOp<null, readonly [Value, Value, Value], V2>({
 });
 
 /**
- * y[N, D] = x[N, D] / sqrt(mean(x²) + eps) · w[D], each row by itself (arXiv:1910.07467).
+ * y[N, D] = x[N, D] / sqrt(mean(x²) + eps) · w[D], each row by itself (arXiv:1910.07467). Where x is wider than w, such
+ * as x[N, heads·D], every D of its columns are normed by themselves.
  *
- * @throws {ShapeError} if x is not a matrix or w is not as wide.
+ * @throws {ShapeError} if x is not a matrix or w does not divide its width.
  *
  * @example Usage
  * ```ts

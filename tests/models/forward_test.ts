@@ -22,6 +22,11 @@ const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     ...LLAMA,
     rope_parameters: { rope_type: "linear", factor: 2.5, rope_theta: 300 },
   },
+  "qwen3, heads wider than D/H": { ...LLAMA, model_type: "qwen3", head_dim: 12 },
+  "qwen3, one key head, biases, tied": {
+    ...{ ...LLAMA, model_type: "qwen3", head_dim: 8, num_key_value_heads: 1 },
+    ...{ attention_bias: true, tie_word_embeddings: true },
+  },
   "gpt2": GPT2,
   "gpt2, untied, exact gelu, narrow feed-forward": {
     ...GPT2,

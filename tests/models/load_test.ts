@@ -42,6 +42,15 @@ Deno.test("config.json: every problem of a Llama is listed", () => {
   assertEquals(fields({ ...LLAMA, head_dim: 7 }), ["head_dim"]);
 });
 
+Deno.test("config.json: a Qwen3 has heads of 128 unless it says otherwise, and no sliding windows", () => {
+  const config = { ...LLAMA, model_type: "qwen3", hidden_size: 30 };
+  const { type, cache } = architectureOf({ ...config, head_dim: null, sliding_window: 4096, layer_types: null });
+  assertEquals([type, cache.E], ["qwen3", 128]);
+  assertEquals(fields({ ...config, use_sliding_window: true }), ["use_sliding_window"]);
+  assertEquals(fields({ ...config, layer_types: ["full_attention", "sliding_attention\x1b"] }), ["layer_types"]);
+  assertEquals(fields({ ...config, head_dim: 7, use_sliding_window: 1 }), ["head_dim", "use_sliding_window"]);
+});
+
 Deno.test("config.json: every problem of a GPT-2 is listed", () => {
   const wrong = { n_embd: 30, n_layer: 1.5, activation_function: "tanh", add_cross_attention: true, n_inner: -1 };
   assertEquals(fields({ ...GPT2, ...wrong }).sort(), Object.keys(wrong).sort());
@@ -60,7 +69,11 @@ Deno.test("config.json: rope rules that are not known, or lack numbers, are refu
 
 Deno.test("config.json: an unknown family names the known ones", () => {
   for (const model_type of ["mamba\x1b", "__proto__", "toString", 3, null, undefined]) {
-    const error = assertThrows(() => architectureOf({ ...LLAMA, model_type }), ModelError, "supported are gpt2, llama");
+    const error = assertThrows(
+      () => architectureOf({ ...LLAMA, model_type }),
+      ModelError,
+      "supported are gpt2, llama, qwen3",
+    );
     assertEquals(error.code, "config/model_type");
     assert(!error.message.includes("\x1b"));
   }

@@ -1,4 +1,4 @@
-// Llama and GPT-2 once more, in float64 and plain loops, written from their papers and transformers' sources: what the
+// Llama, Qwen3 and GPT-2 once more, in float64 and plain loops, written from their papers and transformers' sources: what the
 // programs are compared with. One row at a time; x[T, D] is an array of rows.
 
 /** A model and, where it has one, its LoRA factors under PEFT's names. */
@@ -43,12 +43,18 @@ function llama(model: ReferenceModel, ids: readonly number[], visible: readonly 
       const scale = 1 / Math.sqrt(row.reduce((a, v) => a + v * v, 0) / row.length + c.rms_norm_eps);
       return row.map((v, i) => v * scale * weights.get(`${name}.weight`)![i]!);
     });
+  const byHeads = (x: Rows, name: string) =>
+    x.map((row) => norm(Array.from({ length: row.length / E }, (_, h) => row.slice(h * E, (h + 1) * E)), name).flat());
   let x = ids.map(rows);
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const path = `model.layers.${i}`;
     const map = (name: string, u: Rows) => linear(model, `${path}.${name}`, u);
     const u = norm(x, `${path}.input_layernorm`);
-    const q = rotate(map("self_attn.q_proj", u), E, c), k = rotate(map("self_attn.k_proj", u), E, c);
+    const turned = (name: "q" | "k") => {
+      const x = map(`self_attn.${name}_proj`, u);
+      return rotate(c.model_type === "qwen3" ? byHeads(x, `${path}.self_attn.${name}_norm`) : x, E, c);
+    };
+    const q = turned("q"), k = turned("k");
     const o = attention({ q, k, v: map("self_attn.v_proj", u) }, { H, K, E, scale: 1 / Math.sqrt(E) }, visible);
     x = plus(x, map("self_attn.o_proj", o));
     const h = norm(x, `${path}.post_attention_layernorm`);

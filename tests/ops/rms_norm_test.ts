@@ -33,6 +33,19 @@ const cases: OpCase[] = classes.flatMap(({ device, label }) => [
   rmsCase(1, 16384, { device, name: `[1 x 16384] ${label}: a loop, not registers` }),
   rmsCase(1, 4999, { device, name: `[1 x 4999] ${label}: a loop over single numbers` }),
   rmsCase(130, 36, { device, name: `[130 x 36] ${label}, weight stored as an offset from one`, offset: true }),
+  // Heads normed by themselves: 7 rows of 3 heads, and enough rows for two passes of the weight's gradient.
+  ...([[7, 3, 36], [65, 4, 16]] as const).map(([N, heads, D]) =>
+    rmsCase(N, D, {
+      device,
+      name: `[${N} x ${heads}·${D}] ${label}`,
+      inputs: { x: { shape: [N, heads * D] }, w: { shape: [D] } },
+    })
+  ),
+  rmsCase(50, 8, {
+    device: { ...device, maxBinding: 4096 },
+    name: `[50 x 4·8] ${label}, bindings of 4 KiB`,
+    inputs: { x: { shape: [50, 32] }, w: { shape: [8] } },
+  }),
   rmsCase(200, 8, { device: { ...device, maxBinding: 4096 }, name: `[200 x 8] ${label}, bindings of 4 KiB` }),
 ]);
 for (const value of [0, 1, 1e-20, 1e18]) {

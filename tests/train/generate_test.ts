@@ -28,7 +28,8 @@ async function likeliest(model: Model, ids: readonly number[], adjust = (logits:
   return last.indexOf(Math.max(...last));
 }
 
-for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2]] as const) {
+const QWEN3 = { ...LLAMA, model_type: "qwen3", head_dim: 12 };
+for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2], ["qwen3", QWEN3]] as const) {
   gpuTest(
     `${name}: greedy tokens are the likeliest of forward(), alone and beside prompts of other lengths`,
     (device) =>
@@ -43,7 +44,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2]] as const) {
         while (text.length < 15) text.push(await likeliest(model, text));
         assertEquals(together[0], text.slice(3));
 
-        const penalty = 1.7;
+        const penalty = 3;
         const [penalized] = await generateIds(model, [prompts[0]!], { maxNewTokens: 6, repetitionPenalty: penalty });
         const again = [...prompts[0]!];
         while (again.length < 9) {
