@@ -56,7 +56,7 @@ ${unroll(groups, (g) => `  let column${g} = ${column(g)};`)}
   {
     let a_start = start(p.low_a, batch);
     let b_start = start(p.low_b, batch);
-    let end = p.R;
+    let end = low_summands(batch);
 ${places("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false })}
     for (var k = 0u; k < end; k += 4u) {
 ${step("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false, tail: lowTail, factor: " * p.low_ratio" })}

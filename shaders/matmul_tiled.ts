@@ -29,6 +29,11 @@ export function tileLanes({ BM, BN, TM, TN }: WorkgroupTile): number {
   return BM / TM * (BN / TN);
 }
 
+/** Bytes of workgroup memory of both tiles; `turned`: how many operands run along K. */
+export function tileBytes({ BM, BN, BK }: WorkgroupTile, turned: number): number {
+  return 16 * BK * (BM / 4 + BN / 4 + turned);
+}
+
 /** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
 export function matmulTiled(options: TiledOptions): string {
   const { tile, ta, tb, low, tail, vectors } = options;
@@ -36,12 +41,12 @@ export function matmulTiled(options: TiledOptions): string {
   const lanes = tileLanes(tile);
   const a: Side = { name: "a", width: BM, BK, lanes, alongK: !ta, last: false };
   const b: Side = { name: "b", width: BN, BK, lanes, alongK: tb, last: true };
-  const lowA: Side = { ...a, name: "low_a", alongK: true };
+  const lowA: Side = { ...a, name: "low_a", alongK: low !== undefined };
   const lowB: Side = { ...b, name: "low_b", alongK: low?.tb ?? false };
   return wgsl`
 ${productPrelude(options)}
-var<workgroup> a_tile: array<array<vec4f, ${BM / 4 + 1}>, ${BK}>;
-var<workgroup> b_tile: array<array<vec4f, ${BN / 4 + 1}>, ${BK}>;
+var<workgroup> a_tile: array<array<vec4f, ${rowVectors(BM, a, lowA)}>, ${BK}>;
+var<workgroup> b_tile: array<array<vec4f, ${rowVectors(BN, b, lowB)}>, ${BK}>;
 ${productLoader("a", vectors.a)}
 ${fetchAndStore(a, tail)}
 ${productLoader("b", vectors.b)}
@@ -71,9 +76,10 @@ ${unroll(TM * TN / 4, (i) => `  var c${i} = vec4f();`)}
 #if ${low !== undefined}
   let low_a_start = start(p.low_a, batch);
   let low_b_start = start(p.low_b, batch);
-  for (var k = 0u; k < p.R; k += ${BK}u) {
-    store_low_a(fetch_low_a(low_a_start, k, p.R, m0, lane, p.low_ratio), lane);
-    store_low_b(fetch_low_b(low_b_start, k, p.R, n0, lane, 1.0), lane);
+  let R = low_summands(batch);
+  for (var k = 0u; k < R; k += ${BK}u) {
+    store_low_a(fetch_low_a(low_a_start, k, R, m0, lane, p.low_ratio), lane);
+    store_low_b(fetch_low_b(low_b_start, k, R, n0, lane, 1.0), lane);
     workgroupBarrier();
 ${low ? multiply(tile) : ""}
     workgroupBarrier();
@@ -108,6 +114,11 @@ ${
     })
   }
 }`;
+}
+
+/** Vectors of a tile's row (see {@linkcode tileBytes}): one more where blocks are turned over, so that the lanes' stores meet different banks. */
+function rowVectors(width: number, side: Side, low: Side): number {
+  return width / 4 + (side.alongK || low.alongK ? 1 : 0);
 }
 
 /** How the lanes bring one operand's `width` × BK words of a step into its tile. */

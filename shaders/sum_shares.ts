@@ -1,28 +1,30 @@
-// Adds the shares of a product that was cut along its summands: y[i] = sum over s of x[s, i], in order of s.
+// Adds the shares of a product that was cut along its summands, in their order, and finishes c as the product would:
 //
-// One invocation per vector of four words (or per word); sizes come from the uniform, so all products share the text.
+//   c = alpha · (sum over s of a[s]) (+ bias) (+ add)        a[K, M, N] holds K shares
+//
+// One invocation per vector of four words of c (or per word).
 import { flatWorkgroup } from "./lib/index.ts";
+import { type ProductFeatures, productLoader, productPrelude } from "./lib/product.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
-export const SUM_LANES = 64;
+export const SHARE_LANES = 64;
 
-/** x[S, D] → y[D]; uniform p: S, and D in vectors or words. */
-export function sumShares({ vector }: { readonly vector: boolean }): string {
+/** a[K, M, N], (bias[N]), (add[M, N]) → c[M, N] */
+export function sumShares(features: ProductFeatures): string {
+  const vector = features.vectors.c;
   const type = vector ? "vec4f" : "f32";
   return wgsl`
-struct P { S: u32, width: u32 }
-@group(0) @binding(0) var<storage, read> x_in: array<${type}>;
-@group(0) @binding(1) var<storage, read_write> y_out: array<${type}>;
-@group(0) @binding(2) var<uniform> p: P;
+${productPrelude({ ...features, shares: true })}
+${productLoader("a", vector)}
 ${flatWorkgroup()}
 
-@compute @workgroup_size(${SUM_LANES})
+@compute @workgroup_size(${SHARE_LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${SUM_LANES}u + lane;
-  if (i >= p.width) { return; }
+  let i = ${vector ? 4 : 1}u * (flat_workgroup(id, groups) * ${SHARE_LANES}u + lane);
+  if (i >= p.M * p.N) { return; }
   var sum = ${type}();
-  for (var s = 0u; s < p.S; s++) { sum += x_in[s * p.width + i]; }
-  y_out[i] = sum;
+  for (var s = 0u; s < p.K; s++) { sum += ${vector ? "load_a" : "word_a"}(s * p.a.outer + i); }
+  ${vector ? "finish4" : "finish"}(sum, home(0u), i / p.N, i % p.N);
 }`;
 }

@@ -20,6 +20,8 @@ export interface ProductFeatures {
   readonly add: boolean;
   /** The result is added to what c holds. */
   readonly accumulate: boolean;
+  /** Only the shares of the sums are read, as a: there is no b. */
+  readonly shares?: boolean;
   /** A second product low_a[M, R] · low_b[R, N]; with `tb`, low_b is stored [N, R]. */
   readonly low?: { readonly tb: boolean; readonly vectors: { readonly a: boolean; readonly b: boolean } };
 }
@@ -31,11 +33,12 @@ export const PRODUCT_UNIFORM_WORDS = 64;
  * Structures, bindings, and the functions that find a matrix of a batch and put a result in place.
  * Sums are in units of alpha: the low product counts `low_ratio` = low alpha / alpha.
  */
-export function productPrelude({ vectors, edge, bias, add, accumulate, low }: ProductFeatures): string {
+export function productPrelude(features: ProductFeatures): string {
+  const { vectors, edge, bias, add, accumulate, low, shares = false } = features;
   const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
   const reads = [
     `a_in: ${type(vectors.a)}`,
-    `b_in: ${type(vectors.b)}`,
+    ...(shares ? [] : [`b_in: ${type(vectors.b)}`]),
     ...(bias ? [`bias_in: ${type(vectors.c)}`] : []),
     ...(add ? [`add_in: ${type(vectors.c)}`] : []),
     ...(low ? [`low_a_in: ${type(low.vectors.a)}`, `low_b_in: ${type(low.vectors.b)}`] : []),
@@ -46,7 +49,7 @@ struct Matrix { offset: u32, stride: u32, outer: u32, inner: u32, group: u32, re
 struct P {
   M: u32, N: u32, K: u32, alpha: f32,
   inner: u32, repeat: u32, causal: u32, bias: u32,
-  m_base: u32, n_base: u32, k_base: u32, unused: u32,
+  m_base: u32, n_base: u32, k_base: u32, low_batches: u32,
   a: Matrix, b: Matrix, c: Matrix, add: Matrix, low_a: Matrix, low_b: Matrix,
   R: u32, low_ratio: f32, reserved: vec2u,
 }
@@ -54,6 +57,8 @@ ${declarations}
 @group(0) @binding(${reads.length}) var<storage, read_write> c_out: ${type(vectors.c)};
 @group(0) @binding(${reads.length + 1}) var<uniform> p: P;
 
+// Summands of the low product: of a product cut into shares, only the first batch has them.
+fn low_summands(batch: u32) -> u32 { return select(0u, p.R, batch < p.low_batches); }
 fn start(x: Matrix, batch: u32) -> u32 {
   return x.offset + batch / p.inner * x.outer + batch % p.inner / x.group * x.inner;
 }

@@ -4,11 +4,11 @@
 //   dx = dy·W (+ dh·A where xd = x)   dh = s·dy·B      dA = dhᵀ·xd      dB = s·dyᵀ·h
 import { dims } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type Kernel, type V1, type V4, type Value } from "../graph/graph.ts";
+import { defineOp, type Kernel, type V4, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { columnSum } from "./column_sum.ts";
 import { matmul } from "./matmul.ts";
-import { productKernels } from "./product.ts";
+import { type ProductOutputs, productTypes, splitKernels } from "./product_split.ts";
 
 /** Options of {@linkcode loraLinear}. */
 export interface LoraLinearOptions {
@@ -27,10 +27,10 @@ interface Attrs {
 
 type Inputs = readonly [x: Value, xd: Value, w: Value, a: Value, b: Value, h: Value, ...bias: Value[]];
 
-const loraLinearOp = defineOp<Attrs, Inputs, V1>({
+const loraLinearOp = defineOp<Attrs, Inputs, ProductOutputs>({
   name: "lora_linear",
   infer([x, xd, w, a, b, h, bias], { transposed }) {
-    const { N, Out } = dims(
+    const { N, In, Out } = dims(
       "lora_linear",
       { x: "N In", xd: "N In", w: transposed ? "In Out" : "Out In", a: "R In", b: "Out R", h: "N R" },
       { x, xd, w, a, b, h },
@@ -38,10 +38,10 @@ const loraLinearOp = defineOp<Attrs, Inputs, V1>({
     if (bias && String(bias.shape) !== String([Out])) {
       throw new ShapeError("lora_linear", "bias", "Out", bias.shape, { Out });
     }
-    return [{ shape: [N, Out], dtype: "f32" }];
+    return productTypes({ M: N, N: Out, K: In, tb: !transposed }, x.graph.target);
   },
-  kernels({ inputs: [x, , w, , b, h, bias], outputs: [y], attrs: { transposed, scale } }, target) {
-    const call = { x, w, tb: !transposed, h, b, lowTb: true, scale, y, ...(bias ? { bias } : {}) };
+  kernels({ inputs: [x, , w, , b, h, bias], outputs, attrs: { transposed, scale } }, target) {
+    const call = { x, w, tb: !transposed, h, b, lowTb: true, scale, outputs, ...(bias ? { bias } : {}) };
     return fusedKernels("lora linear", call, target);
   },
   grad: [
@@ -61,11 +61,14 @@ function dh(dy: Value, b: Value, { scale }: Attrs): Value {
   return matmul(dy, b, { alpha: scale });
 }
 
-const fusedGradientOp = defineOp<{ readonly transposed: boolean }, V4, V1>({
+const fusedGradientOp = defineOp<{ readonly transposed: boolean }, V4, ProductOutputs>({
   name: "lora_linear_dx",
-  infer: ([dy, w], { transposed }) => [{ shape: [dy.shape[0]!, w.shape[transposed ? 0 : 1]!], dtype: "f32" }],
-  kernels: ({ inputs: [dy, w, dh, a], outputs: [dx], attrs: { transposed } }, target) =>
-    fusedKernels("lora dx", { x: dy, w, tb: transposed, h: dh, b: a, lowTb: false, scale: 1, y: dx }, target),
+  infer([dy, w], { transposed }) {
+    const [M = 0, K = 0] = dy.shape;
+    return productTypes({ M, N: w.shape[transposed ? 0 : 1]!, K, tb: transposed }, dy.graph.target);
+  },
+  kernels: ({ inputs: [dy, w, dh, a], outputs, attrs: { transposed } }, target) =>
+    fusedKernels("lora dx", { x: dy, w, tb: transposed, h: dh, b: a, lowTb: false, scale: 1, outputs }, target),
 });
 
 /** dy·W + dh·A. */
@@ -81,24 +84,29 @@ interface FusedCall {
   readonly b: Value;
   readonly lowTb: boolean;
   readonly scale: number;
-  readonly y: Value;
+  readonly outputs: ProductOutputs;
   readonly bias?: Value;
 }
 
 /** y = x·w + scale·h·b (+ bias), where `tb` and `lowTb` say that w and b are stored transposed. */
-function fusedKernels(name: string, { x, w, tb, h, b, lowTb, scale, y, bias }: FusedCall, target: Target): Kernel[] {
+function fusedKernels(name: string, call: FusedCall, target: Target): Kernel[] {
+  const { x, w, tb, h, b, lowTb, scale, outputs: [y, shares], bias } = call;
   const [M = 0, K = 0] = x.shape;
   const [, N = 0] = y.shape;
   const [, R = 0] = h.shape;
-  return productKernels({
-    name,
-    ...{ M, N, K, tb },
-    a: { value: x, stride: K },
-    b: { value: w, stride: tb ? K : N },
-    c: { value: y, stride: N },
-    low: { a: { value: h, stride: R }, b: { value: b, stride: lowTb ? R : N }, tb: lowTb, R, alpha: scale },
-    ...(bias ? { bias } : {}),
-  }, target);
+  return splitKernels(
+    {
+      name,
+      ...{ M, N, K, tb },
+      a: { value: x, stride: K },
+      b: { value: w, stride: tb ? K : N },
+      c: { value: y, stride: N },
+      low: { a: { value: h, stride: R }, b: { value: b, stride: lowTb ? R : N }, tb: lowTb, R, alpha: scale },
+      ...(bias ? { bias } : {}),
+    },
+    shares,
+    target,
+  );
 }
 
 /**

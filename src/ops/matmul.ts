@@ -1,10 +1,10 @@
 // Products of matrices as graph ops: the plain product with its four transposes, and the linear map.
 import { dims } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type V1, type V2, type Value } from "../graph/graph.ts";
+import { defineOp, type V2, type Value } from "../graph/graph.ts";
 import { columnSum } from "./column_sum.ts";
-import { type ProductCall, productKernels } from "./product.ts";
-import { shareCount, splitKernels } from "./product_split.ts";
+import type { ProductCall } from "./product.ts";
+import { type ProductOutputs, productTypes, splitKernels } from "./product_split.ts";
 
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
@@ -20,14 +20,11 @@ function sizes([a, b]: V2, { ta, tb }: MatmulOptions): { readonly M: number; rea
   return dims("matmul", { a: ta ? "K M" : "M K", b: tb ? "N K" : "K N" }, { a, b });
 }
 
-// The second output is scratch: shares of the sums over K, or one unused word.
 // c = alpha·a·b   ⇒   da = alpha·dc·bᵀ,  db = alpha·aᵀ·dc.   An operand stored transposed swaps the factors.
-const matmulOp = defineOp<Required<MatmulOptions>, V2, V2>({
+const matmulOp = defineOp<Required<MatmulOptions>, V2, ProductOutputs>({
   name: "matmul",
   infer(inputs, attrs) {
-    const { M, N, K } = sizes(inputs, attrs);
-    const S = shareCount({ M, N, K }, inputs[0].graph.target);
-    return [{ shape: [M, N], dtype: "f32" }, { shape: S > 1 ? [S, M, N] : [1], dtype: "f32" }];
+    return productTypes({ ...sizes(inputs, attrs), ...attrs }, inputs[0].graph.target);
   },
   kernels({ inputs: [a, b], outputs: [c, shares], attrs }, target) {
     const { M, N, K } = sizes([a, b], attrs);
@@ -39,7 +36,7 @@ const matmulOp = defineOp<Required<MatmulOptions>, V2, V2>({
       b: { value: b, stride: tb ? K : N },
       c: { value: c, stride: N },
     };
-    return shares.shape.length > 1 ? splitKernels(call, shares, target) : productKernels(call, target);
+    return splitKernels(call, shares, target);
   },
   grad: [
     ({ inputs: [, b], attrs: { ta, tb, alpha } }, dc) =>
@@ -82,26 +79,27 @@ interface LinearAttrs {
 }
 
 // dx = dy·W,  dW = dyᵀ·x (stored like W),  dbias = column sums of dy.
-const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Value[]], V1>({
+const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Value[]], ProductOutputs>({
   name: "linear",
   infer([x, w, bias], { transposed }) {
-    const { N, Out } = dims("linear", { x: "N In", w: transposed ? "In Out" : "Out In" }, { x, w });
+    const { N, In, Out } = dims("linear", { x: "N In", w: transposed ? "In Out" : "Out In" }, { x, w });
     if (bias && String(bias.shape) !== String([Out])) {
       throw new ShapeError("linear", "bias", "Out", bias.shape, { Out });
     }
-    return [{ shape: [N, Out], dtype: "f32" }];
+    return productTypes({ M: N, N: Out, K: In, tb: !transposed }, x.graph.target);
   },
-  kernels({ inputs: [x, w, bias], outputs: [y], attrs: { transposed } }, target) {
+  kernels({ inputs: [x, w, bias], outputs: [y, shares], attrs: { transposed } }, target) {
     const [M = 0, K = 0] = x.shape;
     const [, N = 0] = y.shape;
-    return productKernels({
+    const call: ProductCall = {
       name: "linear",
       ...{ M, N, K, tb: !transposed },
       a: { value: x, stride: K },
       b: { value: w, stride: transposed ? N : K },
       c: { value: y, stride: N },
       ...(bias ? { bias } : {}),
-    }, target);
+    };
+    return splitKernels(call, shares, target);
   },
   grad: [
     ({ inputs: [, w], attrs: { transposed } }, dy) => matmul(dy, w, { tb: transposed }),

@@ -59,6 +59,8 @@ export interface ProductCall {
   readonly add?: MatrixRef;
   /** A second, narrow product. */
   readonly low?: LowProduct;
+  /** Outer batches are shares of one sum: only the first has the low product. */
+  readonly shared?: boolean;
 }
 
 /** alpha · low.a[M, R] · low.b[R, N], fused into the product above it. */

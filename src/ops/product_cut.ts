@@ -119,6 +119,10 @@ function middle(n: number, grain = n > GRAIN ? GRAIN : n > 4 ? 4 : 1): number {
   return Math.ceil(n / 2 / grain) * grain;
 }
 
+function withoutLow({ low: _, ...piece }: Piece): Piece {
+  return piece;
+}
+
 function split(piece: Piece, axis: Axis): [Piece, Piece] {
   const { a, b, c, add, low, ta = false, tb = false, batch = { outer: 1, inner: 1 } } = piece;
   if (axis === "M") {
@@ -161,10 +165,11 @@ function split(piece: Piece, axis: Axis): [Piece, Piece] {
     b: move(b),
     c: move(c),
     ...(add ? { add: move(add) } : {}),
-    ...(low ? { low: { ...low, a: move(low.a), b: move(low.b) } } : {}),
+    ...(low && !piece.shared ? { low: { ...low, a: move(low.a), b: move(low.b) } } : {}),
   };
+  const rest = piece.shared ? withoutLow(piece) : piece;
   return [
     { ...piece, batch: { ...batch, [axis]: half } },
-    { ...piece, ...second, batch: { ...batch, [axis]: batch[axis] - half } },
+    { ...rest, ...second, batch: { ...batch, [axis]: batch[axis] - half } },
   ];
 }

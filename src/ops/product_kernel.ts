@@ -1,12 +1,21 @@
 // One product as one dispatch: the uniform, the bindings, and the kernel of the target's class.
 import { PRODUCT_UNIFORM_WORDS, type ProductFeatures } from "../../shaders/lib/product.ts";
+import {
+  downRows,
+  downTrips,
+  GRADIENT_SPAN,
+  gradientTrips,
+  matmulDown,
+  matmulGradient,
+} from "../../shaders/matmul_skinny.ts";
 import { matmulSoftware } from "../../shaders/matmul_software.ts";
 import { matmulTiled } from "../../shaders/matmul_tiled.ts";
-import { floatBits, type Kernel } from "../graph/graph.ts";
+import { SHARE_LANES, sumShares } from "../../shaders/sum_shares.ts";
+import { floatBits, type Kernel, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
-import type { MatrixRef } from "./product.ts";
+import type { MatrixRef, ProductCall } from "./product.ts";
 import { bind, type Bound, type Piece } from "./product_cut.ts";
-import { softwareTile, workgroupTile } from "./product_tiles.ts";
+import { skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
 const CAUSAL = { none: 0, skip: 1, limit: 2, start: 3 } as const;
 
@@ -21,7 +30,27 @@ export function pieceKernel(piece: Piece, target: Target): Kernel {
     uniform: uniformOf(piece, bound),
     ...(target.kind === "software" && target.subgroup > 0
       ? softwareKernel(piece, bound, target)
-      : tiledKernel(piece, bound, target)),
+      : skinnyBody(piece, bound) ?? tiledKernel(piece, bound, target)),
+  };
+}
+
+/** The dispatch that adds `shares`[S, M, N] of a product and finishes c: alpha, bias and add are its own. */
+export function sharesKernel(call: ProductCall, shares: Value, target: Target): Kernel {
+  const { low: _, ...rest } = call;
+  const { M, N } = call;
+  const [S = 1] = shares.shape;
+  const a = { value: shares, stride: N, outer: M * N };
+  const piece: Piece = { ...rest, a, ta: false, K: S, mBase: 0, nBase: 0, kBase: 0 };
+  const bound = bindAll(piece, target);
+  const features = { ...featuresOf(piece, bound, true), edge: false };
+  return {
+    name: `${call.name} sum`,
+    wgsl: sumShares({ ...features, vectors: { a: features.vectors.c, b: false, c: features.vectors.c } }),
+    read: [bound.a, bound.bias, bound.add].filter((x) => x !== undefined).map(({ binding }) => binding),
+    write: [bound.c.binding],
+    uniform: uniformOf(piece, bound),
+    workgroups: Math.ceil(M * N / (features.vectors.c ? 4 : 1) / SHARE_LANES),
+    trips: S,
   };
 }
 
@@ -44,15 +73,37 @@ function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target)
   };
 }
 
-function tiledKernel(piece: Piece, bound: BoundProduct, { kind }: Target): Body {
+function tiledKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
   const { M, N, K, low, repeat = 1 } = piece;
-  const tile = workgroupTile({ M, N, batches: batches(piece) }, kind);
+  const tile = workgroupTile({ M, N, batches: batches(piece), turned: turnedOperands(piece) }, target);
   const { BM, BN, BK } = tile;
   const edge = M % BM !== 0 || N % BN !== 0;
   return {
     wgsl: matmulTiled({ ...featuresOf(piece, bound, true), edge, tail: K % BK !== 0, tile }),
     workgroups: [Math.ceil(N / BN), Math.ceil(M / BM), batches(piece)],
     trips: repeat * Math.ceil(K / BK) + Math.ceil((low?.R ?? 0) / BK),
+  };
+}
+
+/** Skinny products whose operands are read as vectors. */
+function skinnyBody(piece: Piece, bound: BoundProduct): Body | undefined {
+  const { M, N, K, low, causal, repeat = 1 } = piece;
+  const kind = low || causal || repeat > 1 ? undefined : skinnyKernel(piece);
+  const features = featuresOf(piece, bound, true);
+  if (kind === undefined || !features.vectors.a || !features.vectors.b) return undefined;
+  if (kind === "down") {
+    const rows = downRows(N);
+    return {
+      wgsl: matmulDown({ ...features, edge: M % rows !== 0, N }),
+      workgroups: [Math.ceil(M / rows), 1, batches(piece)],
+      trips: downTrips(K),
+    };
+  }
+  const across = M <= N;
+  return {
+    wgsl: matmulGradient({ ...features, edge: false, narrow: across ? M : N, across }),
+    workgroups: [Math.ceil((across ? N : M) / GRADIENT_SPAN), 1, batches(piece)],
+    trips: gradientTrips(K),
   };
 }
 
@@ -130,7 +181,7 @@ function uniformOf(piece: Piece, bound: BoundProduct): number[] {
   const words = [
     ...[M, N, K, floatBits(alpha)],
     ...[piece.batch?.inner ?? 1, repeat, CAUSAL[causal], bound.bias?.offset ?? 0],
-    ...[mBase, nBase, kBase, 0],
+    ...[mBase, nBase, kBase, piece.shared ? 1 : batches(piece)],
     ...matrix(piece.a, bound.a),
     ...matrix(piece.b, bound.b),
     ...matrix(piece.c, bound.c),

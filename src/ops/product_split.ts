@@ -1,67 +1,85 @@
-// Products with few tiles and many summands (gradients of skinny matrices) are cut along K into shares that run side by
-// side; a second dispatch adds the shares in a fixed order, so that runs are reproducible.
-import { SUM_LANES, sumShares } from "../../shaders/sum_shares.ts";
+// Products with few tiles and many summands are cut along K into shares that run side by side; a second dispatch adds
+// the shares in a fixed order, so that runs are reproducible, and finishes c (alpha, bias, add).
+import { GRADIENT_SPAN } from "../../shaders/matmul_skinny.ts";
+import type { TensorType } from "../core/dims.ts";
 import type { Kernel, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { type ProductCall, productKernels } from "./product.ts";
-import { ENOUGH_WORKGROUPS, softwareTile, workgroupTile } from "./product_tiles.ts";
+import { sharesKernel } from "./product_kernel.ts";
+import { ENOUGH_WORKGROUPS, skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
-/** Summands that a share has at least. */
-const MIN_SUMMANDS = 64;
+/** How a kind of product is cut: until so many workgroups run, into so many shares of so many summands. */
+interface Rule {
+  readonly enough: number;
+  readonly most: number;
+  /** Shares below which a cut does not pay for its sum. */
+  readonly least: number;
+  readonly summands: number;
+}
 
-/** Shares that a product is cut into at most. */
-const MAX_SHARES = 64;
+/** The few threads of a software driver want to be evenly busy. */
+const SOFTWARE: Rule = { enough: 4, most: 64, least: 2, summands: 64 };
 
-/** Workgroups that keep the few threads of a software driver evenly busy. */
-const ENOUGH_ON_SOFTWARE = 4;
+/** Tiles in workgroup memory: measured best at four shares where there are 64 to 192 tiles. */
+const TILED: Rule = { enough: ENOUGH_WORKGROUPS, most: 8, least: 4, summands: 64 };
 
-type Sizes = Pick<ProductCall, "M" | "N" | "K">;
+/** Gradients of rank rows: 64 blocks of rows keep the memory busy. */
+const GRADIENT: Rule = { enough: ENOUGH_WORKGROUPS, most: 64, least: 2, summands: 16 };
+
+type Sizes = Pick<ProductCall, "M" | "N" | "K" | "ta" | "tb">;
+
+/** Steps of K in the tiled kernels: shares of whole steps need no guard. */
+const STEP = 16;
 
 /** How many shares a product is worth cutting into: 1 for none; shares are equal and multiples of four summands. */
-export function shareCount({ M, N, K }: Sizes, target: Target): number {
-  const software = target.kind === "software" && target.subgroup > 0;
-  const enough = software ? ENOUGH_ON_SOFTWARE : ENOUGH_WORKGROUPS;
+export function shareCount(sizes: Sizes, target: Target): number {
+  const { M, N, K } = sizes;
+  const { tiles, rule } = cutting(sizes, target);
+  if (tiles >= rule.enough) return 1;
   const fits = Math.floor(target.maxBinding / (4 * M * N));
-  const wanted = Math.ceil(enough / tiles({ M, N, K }, target));
-  for (let s = Math.min(wanted, MAX_SHARES, Math.floor(K / MIN_SUMMANDS), fits); s > 1; s--) {
-    if (K % (4 * s) === 0) return s;
-  }
-  return 1;
+  const wanted = Math.max(rule.least, Math.ceil(rule.enough / tiles));
+  const most = Math.min(wanted, rule.most, Math.floor(K / rule.summands), fits);
+  const shares = Array.from({ length: Math.max(0, most - 1) }, (_, i) => most - i);
+  return shares.find((s) => K % (STEP * s) === 0 && 2 * s > most) ?? shares.find((s) => K % (4 * s) === 0) ?? 1;
 }
 
-function tiles({ M, N, K }: Sizes, target: Target): number {
+function cutting(sizes: Sizes, target: Target): { readonly tiles: number; readonly rule: Rule } {
+  const { M, N, K } = sizes;
   if (target.kind === "software" && target.subgroup > 0) {
     const { rows, lanes, width, groups } = softwareTile({ M, N, work: M * N * K, wide: N % 4 === 0 }, target.subgroup);
-    return Math.ceil(M / rows) * Math.ceil(N / (lanes * width * groups));
+    return { tiles: Math.ceil(M / rows) * Math.ceil(N / (lanes * width * groups)), rule: SOFTWARE };
   }
-  const { BM, BN } = workgroupTile({ M, N, batches: 1 }, target.kind);
-  return Math.ceil(M / BM) * Math.ceil(N / BN);
+  const skinny = skinnyKernel(sizes);
+  if (skinny === "down") return { tiles: Infinity, rule: TILED };
+  if (skinny === "gradient") return { tiles: Math.ceil(Math.max(M, N) / GRADIENT_SPAN), rule: GRADIENT };
+  const { BM, BN } = workgroupTile({ M, N, batches: 1, turned: turnedOperands(sizes) }, target);
+  return { tiles: Math.ceil(M / BM) * Math.ceil(N / BN), rule: TILED };
 }
 
-/** The dispatches of a plain product through `shares[S, M, N]`. */
-export function splitKernels(call: ProductCall, shares: Value, target: Target): Kernel[] {
-  const { M, N, K, a, ta, b, tb, c } = call;
+/** Outputs of an op that is a product: c, and scratch for the shares of its sums where it is worth cutting. */
+export type ProductOutputs<T = Value> = readonly [c: T, ...shares: T[]];
+
+/** Types of c[M, N] and, where it is worth cutting, of its shares[S, M, N]. */
+export function productTypes(sizes: Sizes, target: Target): ProductOutputs<TensorType> {
+  const { M, N } = sizes;
+  const S = shareCount(sizes, target);
+  const c: TensorType = { shape: [M, N], dtype: "f32" };
+  return S > 1 ? [c, { shape: [S, M, N], dtype: "f32" }] : [c];
+}
+
+/** The dispatches of one plain product, with what is fused into its store, through `shares` if there are any. */
+export function splitKernels(call: ProductCall, shares: Value | undefined, target: Target): Kernel[] {
+  if (shares === undefined) return productKernels(call, target);
+  const { name, M, N, K, a, ta = false, b, tb = false, low, alpha = 1 } = call;
   const [S = 1] = shares.shape;
   const part = K / S;
-  const D = M * N;
-  const vector = D % 4 === 0;
-  const width = vector ? D / 4 : D;
   const products = productKernels({
-    ...call,
-    K: part,
+    ...{ name, M, N, K: part, ta, tb, shared: true },
     batch: { outer: S, inner: 1 },
     a: { ...a, outer: part * (ta ? a.stride : 1) },
     b: { ...b, outer: part * (tb ? 1 : b.stride) },
-    c: { value: shares, stride: N, outer: D },
+    c: { value: shares, stride: N, outer: M * N },
+    ...(low ? { low: { ...low, alpha: low.alpha / alpha } } : {}),
   }, target);
-  const sum: Kernel = {
-    name: `${call.name} sum`,
-    wgsl: sumShares({ vector }),
-    read: [shares],
-    write: [c.value],
-    uniform: [S, width],
-    workgroups: Math.ceil(width / SUM_LANES),
-    trips: S,
-  };
-  return [...products, sum];
+  return [...products, sharesKernel(call, shares, target)];
 }

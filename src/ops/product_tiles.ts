@@ -1,8 +1,9 @@
 // Which tile a product gets, by class and shape. Large tiles read the least but take seconds to compile on a software
 // driver (the time grows with the stores of a lane), so small products get small ones.
 import type { SoftwareTile } from "../../shaders/matmul_software.ts";
-import type { WorkgroupTile } from "../../shaders/matmul_tiled.ts";
-import type { TargetClass } from "../graph/target.ts";
+import { tileBytes, tileLanes, type WorkgroupTile } from "../../shaders/matmul_tiled.ts";
+import type { Target } from "../graph/target.ts";
+import type { ProductCall } from "./product.ts";
 
 /** What a tile is chosen by. */
 export interface TileShape {
@@ -35,18 +36,63 @@ export function softwareTile({ M, N, work, wide }: TileShape, lanes: number): So
 /** Workgroups that fill a large GPU. */
 export const ENOUGH_WORKGROUPS = 200;
 
-/** The tile of one workgroup: the largest that still fills the GPU, and long ones for narrow and for low c. */
-export function workgroupTile({ M, N, batches }: WorkgroupShape, kind: TargetClass): WorkgroupTile {
-  if (N <= 16) return { BM: 128, BN: 16, BK: 16, TM: 4, TN: 4 };
-  if (M <= 16) return { BM: 16, BN: 128, BK: 16, TM: 4, TN: 4 };
-  if (kind !== "gpu" || M <= 64 || N <= 64) return { BM: 64, BN: 64, BK: 16, TM: 4, TN: 4 };
-  const large = Math.ceil(M / 128) * Math.ceil(N / 128) * batches >= ENOUGH_WORKGROUPS;
-  return large ? { BM: 128, BN: 128, BK: 16, TM: 8, TN: 8 } : { BM: 64, BN: 64, BK: 16, TM: 8, TN: 8 };
-}
+/** Tiles of the class gpu for plain products, from the one that reads the least to the one with most workgroups. */
+const PLAIN: readonly WorkgroupTile[] = [
+  { BM: 128, BN: 128, BK: 32, TM: 8, TN: 8 },
+  { BM: 128, BN: 128, BK: 16, TM: 8, TN: 8 },
+  { BM: 128, BN: 64, BK: 16, TM: 8, TN: 8 },
+  { BM: 64, BN: 64, BK: 16, TM: 8, TN: 8 },
+];
+
+/** Below this many workgroups of 64 x 64 a product is bound by its length: smaller tiles shorten it. */
+const FEW_WORKGROUPS = 24;
 
 /** What a workgroup's tile is chosen by. */
 export interface WorkgroupShape {
   readonly M: number;
   readonly N: number;
   readonly batches: number;
+  /** Operands that are stored along K. */
+  readonly turned: number;
+}
+
+/** How many tiles of a product are written turned over; a low product's may turn the others too. */
+export function turnedOperands({ ta = false, tb = false, low }: Pick<ProductCall, "ta" | "tb" | "low">): number {
+  return (!ta || low ? 1 : 0) + (tb || low ? 1 : 0);
+}
+
+/** The tile of one workgroup: the largest that still fills the GPU, and long ones for narrow and for low c. */
+export function workgroupTile({ M, N, batches, turned }: WorkgroupShape, target: Target): WorkgroupTile {
+  const { kind, workgroupBytes, invocations } = target;
+  if (N <= 16) return { BM: 128, BN: 16, BK: 16, TM: 4, TN: 4 };
+  if (M <= 16) return { BM: 16, BN: 128, BK: 16, TM: 4, TN: 4 };
+  if (kind !== "gpu") return { BM: 64, BN: 64, BK: 16, TM: 4, TN: 4 };
+  if (N <= 32) return { BM: 128, BN: 32, BK: 16, TM: 8, TN: 4 };
+  if (M <= 32) return { BM: 32, BN: 128, BK: 16, TM: 4, TN: 8 };
+  const count = ({ BM, BN }: WorkgroupTile) => Math.ceil(M / BM) * Math.ceil(N / BN) * batches;
+  const fits = (tile: WorkgroupTile) => tileBytes(tile, turned) <= workgroupBytes && tileLanes(tile) <= invocations;
+  const tile = PLAIN.find((t) => count(t) >= ENOUGH_WORKGROUPS && t.BM < 2 * M && t.BN < 2 * N && fits(t)) ?? PLAIN[3]!;
+  return count(tile) < FEW_WORKGROUPS ? { BM: 32, BN: 32, BK: 16, TM: 4, TN: 4 } : tile;
+}
+
+/** Which of the kernels for skinny products fits, if one does. */
+export type Skinny = "down" | "gradient";
+
+/** What a skinny kernel is chosen by. */
+export interface SkinnyShape {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly ta?: boolean;
+  readonly tb?: boolean;
+}
+
+/** Ranks up to which a narrow side of c stays in a lane's registers. */
+const NARROW = 32;
+
+/** The skinny kernel for a product on GPUs: c as narrow as a rank, sizes that are read as vectors. */
+export function skinnyKernel({ M, N, K, ta = false, tb = false }: SkinnyShape): Skinny | undefined {
+  if (M % 4 !== 0 || N % 4 !== 0 || K % 4 !== 0) return undefined;
+  if (!ta && N <= NARROW && K > N) return "down";
+  return ta && !tb && Math.min(M, N) <= NARROW && K > NARROW ? "gradient" : undefined;
 }

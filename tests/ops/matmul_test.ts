@@ -58,7 +58,6 @@ for (const device of classes) {
     // odd primes; multiples of four with partial tiles; skinny in every role
     cases.push(matmulCase({ M: 7, N: 13, K: 11 }, ta, tb, device, -0.3));
     cases.push(matmulCase({ M: 12, N: 20, K: 8 }, ta, tb, device));
-    if (device.kind !== "software") continue;
     cases.push(matmulCase({ M: 36, N: 8, K: 40 }, ta, tb, device), matmulCase({ M: 8, N: 40, K: 36 }, ta, tb, device));
   }
   cases.push(
@@ -140,6 +139,17 @@ for (const kind of ["software", "gpu", "default"] as const) {
     linearCase(false, true, { M: 13, N: 131, K: 20 }, device),
     linearCase(true, true, { M: 13, N: 132, K: 20 }, device),
     loraCase({ M: 35, N: 60, K: 36, R: 8, transposed: false, bias: true, dropout: false, device }),
+  );
+}
+
+// Shares of K whose sum finishes the result: bias, low product, and both with cuts between and inside of the shares.
+for (const kind of ["software", "gpu"] as const) {
+  const lora = { M: 20, N: 36, K: 256, R: 8, bias: true, dropout: false };
+  cases.push(
+    linearCase(false, true, { M: 20, N: 36, K: 256 }, { kind }),
+    linearCase(true, true, { M: 13, N: 37, K: 192 }, { kind }),
+    loraCase({ ...lora, transposed: false, device: { kind } }),
+    loraCase({ ...lora, transposed: true, device: { kind, maxBinding: 8192 } }),
   );
 }
 
