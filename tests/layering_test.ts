@@ -5,7 +5,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   "deno.json": 0,
   core: 0,
   shaders: 0,
-  metrics: 0,
+  metrics: 1,
   graph: 1,
   io: 1,
   data: 1,

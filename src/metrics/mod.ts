@@ -1,0 +1,22 @@
+/**
+ * Metrics of predictions: classes, numbers, entities, answers and texts, each as its reference implementation counts.
+ *
+ * @module
+ */
+export { type AnswerScores, answerScores, normalizeAnswer } from "./answers.ts";
+export { bleu, type BleuScore, type References, sentenceBleu } from "./bleu.ts";
+export { bootstrap, type BootstrapOptions, type Interval } from "./bootstrap.ts";
+export {
+  type ClassificationReport,
+  classificationReport,
+  type ClassScores,
+  type ConfusionMatrix,
+  confusionMatrix,
+  type Label,
+  type Scores,
+} from "./classification.ts";
+export { entities, type Entity, type EntityScores, entityScores } from "./entities.ts";
+export { perplexity, type TokenLoss } from "./perplexity.ts";
+export { type RegressionReport, regressionReport } from "./regression.ts";
+export { rouge, type RougeOptions, type RougeScores, rougeTokens } from "./rouge.ts";
+export { tokenize13a } from "./tokenize_13a.ts";
