@@ -6,6 +6,7 @@
 // The links chain the positions of one id in ascending order; the invocations of the first position walk the chain,
 // one per vector of columns, and add their sum to the row. Work is O(N·block + N·D), and sums have a fixed order.
 import { flatWorkgroup } from "./lib/index.ts";
+import { packedType, twoHalves } from "./lib/packed.ts";
 import { vectorsOf } from "./lib/rows.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -24,19 +25,37 @@ const WIDTH = ${width}u;`;
 const main = `@compute @workgroup_size(${EMBEDDING_LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {`;
 
+/** Options of {@linkcode embedding}. */
+export interface EmbeddingOptions {
+  readonly D: number;
+  /** Format of the table where it is not f32; D is even then. */
+  readonly packed?: "f16" | "bf16";
+}
+
 /**
  * table[hi - lo, D], ids[N] → the rows of y[N, D] whose id lies in [lo, hi); uniform p: N, lo, hi, V.
  * The part that begins at 0 also clears the rows whose id is V or more.
  */
-export function embedding({ D }: { readonly D: number }): string {
+export function embedding({ D, packed }: EmbeddingOptions): string {
+  const { vector } = vectorsOf(D);
   return wgsl`
 struct P { N: u32, lo: u32, hi: u32, V: u32 }
 ${types(D)}
-@group(0) @binding(0) var<storage, read> table: array<Vector>;
+@group(0) @binding(0) var<storage, read> table: ${packed ? packedType(packed, vector) : "array<Vector>"};
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y_out: array<Vector>;
 @group(0) @binding(3) var<uniform> p: P;
 ${flatWorkgroup()}
+#if ${packed === undefined}
+fn entry(i: u32) -> Vector { return table[i]; }
+#else
+${packed ? twoHalves(packed) : ""}
+#endif
+#if ${packed !== undefined && vector}
+fn entry(i: u32) -> Vector { return vec4f(two_halves(table[i].x), two_halves(table[i].y)); }
+#elif ${packed !== undefined}
+fn entry(i: u32) -> Vector { return two_halves(table[i / 2u])[i % 2u]; }
+#endif
 
 ${main}
   let i = flat_workgroup(id, groups) * ${EMBEDDING_LANES}u + lane;
@@ -44,7 +63,7 @@ ${main}
   if (n >= p.N) { return; }
   let v = ids[n];
   if (v >= p.lo && v < p.hi) {
-    y_out[i] = table[(v - p.lo) * WIDTH + i % WIDTH];
+    y_out[i] = entry((v - p.lo) * WIDTH + i % WIDTH);
   } else if (p.lo == 0u && v >= p.V) {
     y_out[i] = Vector();
   }

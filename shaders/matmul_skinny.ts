@@ -45,7 +45,7 @@ export function matmulDown(options: DownOptions): string {
   return wgsl`
 ${productPrelude(options)}
 ${productLoader("a", true)}
-${productLoader("b", true)}
+${productLoader("b", true, options.packed)}
 var<workgroup> sums: array<array<vec4f, ${DOWN_LANES}>, ${rows * quads}>;
 
 @compute @workgroup_size(${DOWN_LANES})
@@ -98,7 +98,7 @@ export function matmulGradient(options: GradientOptions): string {
   return wgsl`
 ${productPrelude(options)}
 ${productLoader("a", true)}
-${productLoader("b", true)}
+${productLoader("b", true, options.packed)}
 
 @compute @workgroup_size(${GRADIENT_LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -35,7 +35,7 @@ export function matmulSoftware(options: SoftwareOptions): string {
   return wgsl`
 ${productPrelude(options)}
 ${productLoader("a", vectors.a)}
-${productLoader("b", vectors.b)}
+${productLoader("b", vectors.b, options.packed)}
 ${columnLoader("b")}
 #if ${low !== undefined}
 ${productLoader("low_a", low?.vectors.a ?? false)}

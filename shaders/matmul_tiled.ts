@@ -49,7 +49,7 @@ var<workgroup> a_tile: array<array<vec4f, ${rowVectors(BM, a, lowA)}>, ${BK}>;
 var<workgroup> b_tile: array<array<vec4f, ${rowVectors(BN, b, lowB)}>, ${BK}>;
 ${productLoader("a", vectors.a)}
 ${fetchAndStore(a, tail)}
-${productLoader("b", vectors.b)}
+${productLoader("b", vectors.b, options.packed)}
 ${fetchAndStore(b, tail)}
 #if ${low !== undefined}
 ${productLoader("low_a", low?.vectors.a ?? false)}

@@ -1,8 +1,9 @@
 // What all matrix products share: where matrices lie, the uniform, and the names of the bindings.
 //
 // Bindings in order: a, b, (bias), (add), (low a, low b), c, p. Every operand is bound as `array<f32>` or, where its
-// strides, offsets and contiguous size allow it, as `array<vec4f>`.
+// strides, offsets and contiguous size allow it, as `array<vec4f>`; b may be packed (lib/packed.ts).
 import { wgsl } from "../wgsl.ts";
+import { type PackedFormat, packedLoader, packedType } from "./packed.ts";
 
 /** What a product's text depends on, whatever the kernel. */
 export interface ProductFeatures {
@@ -12,6 +13,8 @@ export interface ProductFeatures {
   readonly tb: boolean;
   /** Operands that are read and written as vectors of four words. */
   readonly vectors: { readonly a: boolean; readonly b: boolean; readonly c: boolean };
+  /** Format of b where it is not f32. */
+  readonly packed?: PackedFormat;
   /** Tiles reach beyond the last row or column of c. */
   readonly edge: boolean;
   /** A bias[N] is added. */
@@ -34,18 +37,18 @@ export const PRODUCT_UNIFORM_WORDS = 64;
  * Sums are in units of alpha: the low product counts `low_ratio` = low alpha / alpha.
  */
 export function productPrelude(features: ProductFeatures): string {
-  const { vectors, edge, bias, add, accumulate, low, shares = false } = features;
+  const { vectors, packed, edge, bias, add, accumulate, low, shares = false } = features;
   const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
   const reads = [
     `a_in: ${type(vectors.a)}`,
-    ...(shares ? [] : [`b_in: ${type(vectors.b)}`]),
+    ...(shares ? [] : [`b_in: ${packed ? packedType(packed, vectors.b) : type(vectors.b)}`]),
     ...(bias ? [`bias_in: ${type(vectors.c)}`] : []),
     ...(add ? [`add_in: ${type(vectors.c)}`] : []),
     ...(low ? [`low_a_in: ${type(low.vectors.a)}`, `low_b_in: ${type(low.vectors.b)}`] : []),
   ];
   const declarations = reads.map((text, i) => `@group(0) @binding(${i}) var<storage, read> ${text};`).join("\n");
   return wgsl`
-struct Matrix { offset: u32, stride: u32, outer: u32, inner: u32, group: u32, repeat: u32, unused: vec2u }
+struct Matrix { offset: u32, stride: u32, outer: u32, inner: u32, group: u32, repeat: u32, base: u32, unused: u32 }
 struct P {
   M: u32, N: u32, K: u32, alpha: f32,
   inner: u32, repeat: u32, causal: u32, bias: u32,
@@ -66,7 +69,9 @@ ${epilogue({ vectors, edge, bias, add, accumulate })}`;
 }
 
 // `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns.
-function epilogue({ vectors, edge, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low">): string {
+function epilogue(
+  { vectors, edge, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low" | "packed">,
+): string {
   const type = vectors.c ? "vec4f" : "f32";
   const step = vectors.c ? " / 4u" : "";
   return wgsl`
@@ -99,8 +104,9 @@ fn finish4(value: vec4f, at: Home, m: u32, n: u32) {
 #endif`;
 }
 
-/** `load_x(i)`: four words from i, a multiple of four where x is bound as vectors; `word_x(i)`: one. */
-export function productLoader(name: string, vector: boolean): string {
+/** `load_x(i)`: four elements from i, a multiple of four where x is bound as vectors; `word_x(i)`: one. */
+export function productLoader(name: string, vector: boolean, packed?: PackedFormat): string {
+  if (packed) return packedLoader(name, packed, vector);
   return wgsl`
 #if ${vector}
 fn load_${name}(i: u32) -> vec4f { return ${name}_in[i / 4u]; }

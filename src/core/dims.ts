@@ -4,8 +4,29 @@ import { ShapeError } from "./errors.ts";
 /** Sizes of a row-major, contiguous tensor. */
 export type Shape = readonly number[];
 
-/** Storage type of a tensor; every one takes four bytes an element. */
-export type DType = "f32" | "u32";
+/** Formats of frozen matrices that kernels unpack while they read; core/packing.ts has their layout. */
+export type PackedDType = "f16" | "bf16" | "int8" | "nf4";
+
+/** Storage type of a tensor. Only frozen weights may be packed. */
+export type DType = "f32" | "u32" | PackedDType;
+
+/** Elements that are stored together, and the four-byte words that they take: cuts fall between such segments. */
+export interface Segment {
+  readonly elements: number;
+  readonly words: number;
+}
+
+const WORD: Segment = { elements: 1, words: 1 };
+
+/** The segments of every storage type. */
+export const SEGMENTS: Readonly<Record<DType, Segment>> = {
+  f32: WORD,
+  u32: WORD,
+  f16: { elements: 2, words: 1 },
+  bf16: { elements: 2, words: 1 },
+  int8: { elements: 256, words: 68 },
+  nf4: { elements: 1024, words: 136 },
+};
 
 /** Shape and storage type. */
 export interface TensorType {
@@ -45,7 +66,18 @@ export function size(shape: Shape): number {
   return shape.reduce((a, b) => a * b, 1);
 }
 
+/** Whether a storage type is one that kernels must unpack. */
+export function isPacked(dtype: DType): dtype is PackedDType {
+  return dtype !== "f32" && dtype !== "u32";
+}
+
+/** Four-byte words of so many elements, whole segments. */
+export function wordsOf(dtype: DType, elements: number): number {
+  const segment = SEGMENTS[dtype];
+  return Math.ceil(elements / segment.elements) * segment.words;
+}
+
 /** Number of bytes. */
-export function bytes({ shape }: { readonly shape: Shape }): number {
-  return 4 * size(shape);
+export function bytes({ shape, dtype }: TensorType): number {
+  return 4 * wordsOf(dtype, size(shape));
 }

@@ -1,5 +1,5 @@
 // What a dispatch binds: aligned parts of buffers, no buffer both read and written, and all uniforms in one buffer.
-import { size } from "../core/dims.ts";
+import { bytes } from "../core/dims.ts";
 import { DeviceError } from "../core/errors.ts";
 import type { Kernel, Range, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
@@ -50,11 +50,12 @@ export function valueOf(binding: Value | Range): Value {
 
 function bindingOf(binding: Value | Range, locate: Locate, target: Target, where: string): Required<GPUBufferBinding> {
   const value = valueOf(binding);
-  const [first, length] = "value" in binding ? [binding.offset, binding.length] : [0, size(value.shape)];
-  if (!(Number.isInteger(first) && first >= 0 && length > 0 && first + length <= size(value.shape))) {
+  const words = bytes(value) / 4;
+  const [first, length] = "value" in binding ? [binding.offset, binding.length] : [0, words];
+  if (!(Number.isInteger(first) && first >= 0 && length > 0 && first + length <= words)) {
     throw new DeviceError(
       "device/binding",
-      `Cannot bind elements ${first} to ${first + length} of "${value.name}" [${value.shape}] in ${where}`,
+      `Cannot bind words ${first} to ${first + length} of "${value.name}" [${value.shape}] in ${where}`,
     );
   }
   const { buffer, offset } = locate(value);

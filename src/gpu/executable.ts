@@ -1,5 +1,5 @@
 // A graph compiled to a fixed list of dispatches with prebuilt pipelines and bind groups; running it replays the list.
-import { bytes, size } from "../core/dims.ts";
+import { bytes, size, wordsOf } from "../core/dims.ts";
 import { debugLevel } from "../core/env.ts";
 import { DeviceError, OutOfMemoryError } from "../core/errors.ts";
 import type { AnyNode, Graph, Kernel, Value, Values } from "../graph/graph.ts";
@@ -83,7 +83,7 @@ export async function compile(
     const place = graph.places.get(value) ?? value.within;
     if (place) {
       const outer = locate(place.parent);
-      return { buffer: outer.buffer, offset: outer.offset + place.offset };
+      return { buffer: outer.buffer, offset: outer.offset + wordsOf(place.parent.dtype, place.offset) };
     }
     const buffer = leaves.get(value) ?? slots[slotOf.get(value) ?? -1];
     if (!buffer) throw new DeviceError("device/value", `Cannot find "${value.name}" in ${name}: nothing computes it`);

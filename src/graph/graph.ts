@@ -3,7 +3,7 @@
 // Merging identical nodes is sound because a program never reads a resident value after writing it:
 // the nodes that write in place (optimizers, rings, caches) have no outputs, are never merged, and come last
 // for what they write. Slots hold stale data, so every kernel writes all of its outputs.
-import { type DType, type Shape, size, type TensorType } from "../core/dims.ts";
+import { type DType, isPacked, SEGMENTS, type Shape, size, type TensorType } from "../core/dims.ts";
 import { guaranteed, type Target } from "./target.ts";
 
 /**
@@ -30,7 +30,7 @@ export interface Place {
   readonly offset: number;
 }
 
-/** A part of a value as one kernel sees it, in elements; `offset` is aligned. */
+/** A part of a value as one kernel sees it, in four-byte words; `offset` is aligned. */
 export interface Range {
   readonly value: Value;
   readonly offset: number;
@@ -69,6 +69,8 @@ export interface Op<A, In extends Values, Out extends Values> {
   infer(inputs: In, attrs: A): Each<Out, TensorType>;
   kernels(node: Node<A, In, Out>, target: Target): Kernel[];
   readonly grad?: Each<In, Rule<A, In, Out> | null>;
+  /** Inputs that may be packed weights: the op's kernels unpack them. */
+  readonly packed?: readonly number[];
   /** Gradients do not pass. */
   readonly stops?: boolean;
 }
@@ -142,7 +144,7 @@ export class Graph {
   /**
    * The leaf called `name`; asking twice gives the same one.
    *
-   * @throws {TypeError} if it exists with another role, shape, dtype or place.
+   * @throws {TypeError} if it exists with another role, shape, dtype or place, or is packed and no frozen weight.
    * @throws {RangeError} if it does not fit into its place, or a size is not a positive whole number.
    */
   leaf(role: Exclude<Role, "temp">, name: string, shape: Shape, { dtype = "f32", within }: LeafOptions = {}): Value {
@@ -156,7 +158,10 @@ export class Graph {
       );
     }
     checkShape(`"${name}"`, shape);
-    if (within) this.#checkPlace(name, shape, within);
+    if (isPacked(dtype) && role !== "weight") {
+      throw new TypeError(`Cannot make "${name}" a ${role} in ${dtype}: only frozen weights are packed`);
+    }
+    if (within) this.#checkPlace({ name, shape, dtype }, within);
     const value = this.#value(name, role, { shape, dtype }, role === "param", within);
     this.#leaves.set(name, value);
     return value;
@@ -172,6 +177,10 @@ export class Graph {
     for (const v of inputs) {
       if (v.graph !== this) throw new TypeError(`Cannot apply ${op.name} as "${v.name}" belongs to another graph`);
     }
+    inputs.forEach(({ name, dtype }, i) => {
+      if (!isPacked(dtype) || op.packed?.includes(i)) return;
+      throw new TypeError(`Cannot apply ${op.name} to "${name}" as it is packed as ${dtype}: the op reads plain words`);
+    });
     const types: readonly TensorType[] = op.infer(inputs, attrs);
     for (const { shape } of types) checkShape(`an output of ${op.name}`, shape);
     const key = types.length > 0
@@ -213,18 +222,25 @@ export class Graph {
    * @throws {RangeError} if it does not fit.
    */
   place(value: Value, place: Place): void {
-    this.#checkPlace(value.name, value.shape, place);
+    this.#checkPlace(value, place);
     if (value.graph !== this || value.role !== "temp" || this.places.has(value)) {
       throw new TypeError(`Cannot place "${value.name}" in "${place.parent.name}": it lives elsewhere already`);
     }
     this.places.set(value, place);
   }
 
-  #checkPlace(name: string, shape: Shape, { parent, offset }: Place): void {
+  #checkPlace({ name, shape, dtype }: Pick<Value, "name" | "shape" | "dtype">, { parent, offset }: Place): void {
     const inside = Number.isInteger(offset) && offset >= 0 && offset + size(shape) <= size(parent.shape);
     if (!inside) {
       throw new RangeError(
         `Cannot place "${name}" [${shape}] at ${offset} of "${parent.name}": it has [${parent.shape}]`,
+      );
+    }
+    const packed = isPacked(dtype) || isPacked(parent.dtype);
+    if (packed && (dtype !== parent.dtype || offset % SEGMENTS[dtype].elements !== 0)) {
+      throw new TypeError(
+        `Cannot place "${name}" ${dtype} at ${offset} of "${parent.name}" ${parent.dtype}: ` +
+          `packed parts have the format of the whole and start at multiples of ${SEGMENTS[dtype].elements}`,
       );
     }
     if (parent.graph !== this || parent.role === "temp") {

@@ -7,7 +7,7 @@ import {
   SEARCH_UNROLL,
 } from "../../shaders/embedding.ts";
 import { vectorsOf } from "../../shaders/lib/rows.ts";
-import { dims } from "../core/dims.ts";
+import { dims, isPacked } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Kernel, type V1, type V2, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
@@ -19,14 +19,19 @@ const BLOCK = 2048;
 
 const embeddingOp = defineOp<null, V2, V1>({
   name: "embedding",
+  packed: [0],
   infer([table, ids]) {
     const { N, D } = dims("embedding", { table: "V D", ids: "N" }, { table, ids });
-    return [{ shape: [N, D], dtype: table.dtype }];
+    if (table.dtype === "int8" || table.dtype === "nf4" || (isPacked(table.dtype) && D % 2 !== 0)) {
+      throw new TypeError(`Cannot look up rows of "${table.name}" [${table.shape}] in ${table.dtype}`);
+    }
+    return [{ shape: [N, D], dtype: isPacked(table.dtype) ? "f32" : table.dtype }];
   },
   kernels({ inputs: [table, ids], outputs: [y] }, target): Kernel[] {
     const [V, D] = table.shape as [number, number];
     const [N] = ids.shape as [number];
-    const wgsl = shader({ D });
+    const { dtype } = table;
+    const wgsl = shader(dtype === "f16" || dtype === "bf16" ? { D, packed: dtype } : { D });
     return parts(N, D, target).flatMap((positions) =>
       parts(V, D, target).map((rows): Kernel => ({
         name: "embedding",

@@ -168,6 +168,7 @@ const times = (gradient: Value, dy: Value) => isFilledWith(dy, 1) ? gradient : s
 // outputs: loss[1], factor[1], rows[N], scratch[C, stride] (, dh[N, D]) (, dW[V, D])
 const linearCrossEntropyOp = defineOp<LossAttrs, Values, Values>({
   name: "linear_cross_entropy",
+  packed: [1],
   infer(inputs) {
     const { rows, scratch, gradients } = chunkTypes(inputs);
     return [f32([1]), f32([1]), rows, scratch, ...gradients];
@@ -226,6 +227,7 @@ export type LinearCrossEntropyRowsOptions = Pick<CrossEntropyOptions, "weights" 
 // outputs: rows[N], scratch[C, stride]
 const rowsOp = defineOp<LossAttrs, Values, Values>({
   name: "linear_cross_entropy_rows",
+  packed: [1],
   infer(inputs) {
     const { rows, scratch } = chunkTypes(inputs);
     return [rows, scratch];
@@ -249,6 +251,7 @@ function rowsGradient({ inputs, attrs }: Node<LossAttrs, Values, Values>, dy: Va
 // inputs: those of the rows, dy[N]; outputs: rows[N], scratch[C, stride] (, dh[N, D]) (, dW[V, D])
 const rowsGradOp = defineOp<LossAttrs, Values, Values>({
   name: "linear_cross_entropy_rows'",
+  packed: [1],
   infer(inputs) {
     const { rows, scratch, gradients } = chunkTypes(inputs);
     return [rows, scratch, ...gradients];

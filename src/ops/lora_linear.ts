@@ -29,6 +29,7 @@ type Inputs = readonly [x: Value, xd: Value, w: Value, a: Value, b: Value, h: Va
 
 const loraLinearOp = defineOp<Attrs, Inputs, ProductOutputs>({
   name: "lora_linear",
+  packed: [2],
   infer([x, xd, w, a, b, h, bias], { transposed }) {
     const { N, In, Out } = dims(
       "lora_linear",
@@ -63,6 +64,7 @@ function dh(dy: Value, b: Value, { scale }: Attrs): Value {
 
 const fusedGradientOp = defineOp<{ readonly transposed: boolean }, V4, ProductOutputs>({
   name: "lora_linear_dx",
+  packed: [1],
   infer([dy, w], { transposed }) {
     const [M = 0, K = 0] = dy.shape;
     return productTypes({ M, N: w.shape[transposed ? 0 : 1]!, K, tb: transposed }, dy.graph.target);

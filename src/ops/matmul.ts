@@ -23,6 +23,7 @@ function sizes([a, b]: V2, { ta, tb }: MatmulOptions): { readonly M: number; rea
 // c = alpha·a·b   ⇒   da = alpha·dc·bᵀ,  db = alpha·aᵀ·dc.   An operand stored transposed swaps the factors.
 const matmulOp = defineOp<Required<MatmulOptions>, V2, ProductOutputs>({
   name: "matmul",
+  packed: [1],
   infer(inputs, attrs) {
     return productTypes({ ...sizes(inputs, attrs), ...attrs }, inputs[0].graph.target);
   },
@@ -81,6 +82,7 @@ interface LinearAttrs {
 // dx = dy·W,  dW = dyᵀ·x (stored like W),  dbias = column sums of dy.
 const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Value[]], ProductOutputs>({
   name: "linear",
+  packed: [1],
   infer([x, w, bias], { transposed }) {
     const { N, In, Out } = dims("linear", { x: "N In", w: transposed ? "In Out" : "Out In" }, { x, w });
     if (bias && String(bias.shape) !== String([Out])) {

@@ -1,5 +1,5 @@
 // Operands above one binding are cut by rows: each part is one dispatch over aligned ranges.
-import { size } from "../core/dims.ts";
+import { bytes } from "../core/dims.ts";
 import type { Range, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 
@@ -34,8 +34,8 @@ export function parts(rows: number, width: number, target: Target): Part[] {
   );
 }
 
-/** The rows of `value` that a part covers; its first dimension (or all of them, folded) is `rows`. */
+/** The words of the rows that a part covers; the first dimension of `value` (or all of them, folded) is `rows`. */
 export function rowRange(value: Value, rows: number, { lo, hi }: Part): Range {
-  const width = size(value.shape) / rows;
+  const width = bytes(value) / 4 / rows;
   return { value, offset: lo * width, length: (hi - lo) * width };
 }

@@ -7,20 +7,20 @@ import { pieceKernel } from "./product_kernel.ts";
 /** Largest row tile of a causal product. */
 export const CAUSAL_ROWS = 128;
 
-/** A matrix inside a value. All numbers are four-byte words. */
+/** A matrix inside a value; b may be packed. All numbers are elements. */
 export interface MatrixRef {
   readonly value: Value;
-  /** First word. */
+  /** First element. */
   readonly offset?: number;
-  /** Words from one stored row to the next. */
+  /** Elements from one stored row to the next. */
   readonly stride: number;
-  /** Words from one outer batch entry (a sequence) to the next. */
+  /** Elements from one outer batch entry (a sequence) to the next. */
   readonly outer?: number;
-  /** Words from one inner batch entry (a head) to the next. */
+  /** Elements from one inner batch entry (a head) to the next. */
   readonly inner?: number;
   /** Inner entries that share this matrix (grouped-query heads): entry h reads matrix floor(h / group). */
   readonly group?: number;
-  /** Words from one summed repetition to the next. */
+  /** Elements from one summed repetition to the next. */
   readonly repeat?: number;
 }
 

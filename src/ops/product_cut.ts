@@ -1,6 +1,6 @@
 // Products whose operands exceed one binding become several products, halved along the dimension that shrinks the
 // operand: batches first, then its stored rows. A cut through K or the repetitions adds to what the first half left.
-import { size } from "../core/dims.ts";
+import { bytes, SEGMENTS, wordsOf } from "../core/dims.ts";
 import type { Range, Value } from "../graph/graph.ts";
 import { MAX_WORKGROUPS, type Target } from "../graph/target.ts";
 import type { MatrixRef, ProductCall } from "./product.ts";
@@ -79,7 +79,7 @@ function groupOf({ a, b, c }: ProductCall): number {
   return Math.max(a.group ?? 1, b.group ?? 1, c.group ?? 1);
 }
 
-/** The words of `ref` that a product touches: [lo, hi). */
+/** The elements of `ref` that a product touches: [lo, hi). */
 function span({ ref, rows, columns }: Omit<Operand, "axis">, { batch, repeat = 1 }: ProductCall): [number, number] {
   const lo = ref.offset ?? 0;
   const { outer, inner } = batch ?? { outer: 1, inner: 1 };
@@ -89,25 +89,42 @@ function span({ ref, rows, columns }: Omit<Operand, "axis">, { batch, repeat = 1
 }
 
 function fits({ value }: MatrixRef, operand: Operand, piece: ProductCall, { maxBinding, alignment }: Target): boolean {
-  if (4 * size(value.shape) <= maxBinding) return true;
-  const [lo, hi] = span(operand, piece);
-  return 4 * (hi - lo) + alignment <= maxBinding;
+  if (bytes(value) <= maxBinding) return true;
+  const { first, end } = wordsAround(value, span(operand, piece));
+  return 4 * (end - first) + alignment <= maxBinding;
 }
 
-/** What to bind for an operand, and the words from there to its first one. */
+/** The words of the segments of `value` that hold the elements [lo, hi), and the elements from their start to lo. */
+function wordsAround({ dtype }: Value, [lo, hi]: readonly [number, number]): {
+  readonly first: number;
+  readonly end: number;
+  readonly offset: number;
+} {
+  const { elements, words } = SEGMENTS[dtype];
+  return { first: Math.floor(lo / elements) * words, end: wordsOf(dtype, hi), offset: lo % elements };
+}
+
+/** What to bind for an operand, the words from there to its first segment, and the elements from there to its first. */
 export interface Bound {
   readonly binding: Value | Range;
+  readonly base: number;
   readonly offset: number;
 }
 
 /** Bind the operand whole where it fits, or else an aligned range around what the piece touches. */
 export function bind(operand: Omit<Operand, "axis">, piece: ProductCall, { maxBinding, alignment }: Target): Bound {
   const { ref: { value, offset = 0 } } = operand;
-  if (4 * size(value.shape) <= maxBinding) return { binding: value, offset };
-  const [lo, hi] = span(operand, piece);
+  if (bytes(value) <= maxBinding) return { binding: value, base: 0, offset };
+  const around = wordsAround(value, span(operand, piece));
   const words = alignment / 4;
-  const first = Math.floor(lo / words) * words;
-  return { binding: { value, offset: first, length: hi - first }, offset: lo - first };
+  const first = Math.floor(around.first / words) * words;
+  const binding = { value, offset: first, length: around.end - first };
+  const { elements, words: step } = SEGMENTS[value.dtype];
+  const base = around.first - first;
+  // Where segments are plain words, or pairs of halves, what lies before the first is counted in elements.
+  return step === 1
+    ? { binding, base: 0, offset: around.offset + base * elements }
+    : { binding, base, offset: around.offset };
 }
 
 function moved(ref: MatrixRef, words: number): MatrixRef {

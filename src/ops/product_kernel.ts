@@ -11,6 +11,7 @@ import {
 import { matmulSoftware } from "../../shaders/matmul_software.ts";
 import { matmulTiled } from "../../shaders/matmul_tiled.ts";
 import { SHARE_LANES, sumShares } from "../../shaders/sum_shares.ts";
+import { isPacked } from "../core/dims.ts";
 import { floatBits, type Kernel, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { MatrixRef, ProductCall } from "./product.ts";
@@ -116,9 +117,11 @@ function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): Omit<Prod
   const { N, K, ta = false, tb = false, bias, add, low, accumulate = false } = piece;
   const { a, b, c } = bound;
   const lowTb = low?.tb ?? tb;
+  const { dtype } = piece.b.value;
   return {
     ta,
     tb,
+    ...(isPacked(dtype) ? { packed: dtype } : {}),
     vectors: {
       a: vector(piece.a, a) && (ta || K % 4 === 0),
       b: vector(piece.b, b) && (tb ? K % 4 === 0 : wide),
@@ -176,7 +179,7 @@ function uniformOf(piece: Piece, bound: BoundProduct): number[] {
   const { M, N, K, alpha = 1, causal = "none", repeat = 1, mBase, nBase, kBase, low } = piece;
   const matrix = (ref: MatrixRef | undefined, b: Bound | undefined) =>
     ref && b
-      ? [b.offset, ref.stride, ref.outer ?? 0, ref.inner ?? 0, ref.group ?? 1, ref.repeat ?? 0, 0, 0]
+      ? [b.offset, ref.stride, ref.outer ?? 0, ref.inner ?? 0, ref.group ?? 1, ref.repeat ?? 0, b.base, 0]
       : [0, 0, 0, 0, 1, 0, 0, 0];
   const words = [
     ...[M, N, K, floatBits(alpha)],

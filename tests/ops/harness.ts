@@ -1,12 +1,13 @@
 // Runs an op table. The f64 reference is compared with the forward pass, and its central differences with the
 // gradients, so that no derivative is written twice.
 import { assert } from "@std/assert";
-import { type Shape, size } from "../../src/core/dims.ts";
+import { type DType, isPacked, type Shape, size } from "../../src/core/dims.ts";
 import type { DeviceOptions, GraftDevice } from "../../src/gpu/device.ts";
 import { compile, type Executable, read, run, write } from "../../src/gpu/executable.ts";
 import { createStore, put, release } from "../../src/gpu/store.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
 import { backward } from "../../src/ops/backward.ts";
+import { pack, unpack } from "../../src/io/packing.ts";
 import { gpuTest } from "../device.ts";
 
 /** Values of one operand in f64; whole numbers for u32. */
@@ -15,8 +16,8 @@ export type Numbers = Float64Array;
 /** An operand: a shape filled with standard normal numbers, or given values. */
 export interface Operand {
   readonly shape: Shape;
-  /** Whole numbers (ids, labels, masks) instead of f32. */
-  readonly dtype?: "f32" | "u32";
+  /** Whole numbers (ids, labels, masks), or a packed weight, instead of f32; the reference gets what was packed. */
+  readonly dtype?: DType;
   /** Values; standard normal numbers without. */
   readonly values?: ArrayLike<number>;
   /** Factor on the normal numbers. */
@@ -89,11 +90,17 @@ async function check(device: GraftDevice, c: OpCase): Promise<void> {
   const graph = new Graph(device.target);
   const numbers: Record<string, Numbers> = {};
   const values: Record<string, Value> = {};
+  const packed = new Map<string, Uint32Array<ArrayBuffer>>();
   for (const [i, [name, { shape, dtype = "f32", values: given, scale = 1 }]] of Object.entries(c.inputs).entries()) {
     numbers[name] = given
-      ? Float64Array.from(given, dtype === "f32" ? Math.fround : Number)
+      ? Float64Array.from(given, dtype === "u32" ? Number : Math.fround)
       : normal(size(shape), 7 + i).map((x) => Math.fround(scale * x));
-    values[name] = graph.leaf(c.wrt.includes(name) ? "param" : "input", name, shape, { dtype });
+    if (isPacked(dtype)) {
+      packed.set(name, pack(dtype, Float32Array.from(numbers[name])));
+      numbers[name] = Float64Array.from(unpack(dtype, packed.get(name)!, size(shape)));
+    }
+    const role = packed.has(name) ? "weight" : c.wrt.includes(name) ? "param" : "input";
+    values[name] = graph.leaf(role, name, shape, { dtype });
   }
   const y = c.build(values, graph);
   const dyNumbers = normal(size(y.shape), 99);
@@ -103,6 +110,7 @@ async function check(device: GraftDevice, c: OpCase): Promise<void> {
 
   const store = createStore(device);
   for (const name of c.wrt) await put(store, name, Float32Array.from(numbers[name]!));
+  for (const [name, words] of packed) await put(store, name, words);
   const program = await compile(graph, { store, keep: kept, name: c.name });
   for (const [name, v] of Object.entries(values)) {
     if (v.role !== "input") continue;
