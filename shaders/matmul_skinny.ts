@@ -52,10 +52,11 @@ var<workgroup> sums: array<array<vec4f, ${DOWN_LANES}>, ${rows * quads}>;
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let batch = id.z;
   let m0 = id.x * ${rows}u;
-  let a_start = start(p.a, batch) + m0 * p.a.stride;
-  let b_start = start(p.b, batch);
+  let part = part_of(batch);
+  let a_start = start(p.a, batch) + part.a + m0 * p.a.stride;
+  let b_start = start(p.b, batch) + part.b;
 ${unroll(rows * quads, (i) => `  var c${i} = vec4f();`)}
-  for (var k = 4u * lane; k < p.K; k += ${4 * DOWN_LANES}u) {
+  for (var k = 4u * lane; k < part.K; k += ${4 * DOWN_LANES}u) {
 ${unroll(rows, (i) => `    let a${i} = load_a(a_start + ${i}u * p.a.stride + k);`)}
 ${
     unroll(quads, (g) =>
@@ -104,9 +105,10 @@ ${productLoader("b", true, options.packed)}
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane: u32) {
   let batch = id.z;
   let first = 4u * (id.x * ${GRADIENT_LANES}u + lane);
-  if (first >= p.${across ? "N" : "M"}) { return; }
-  let long_start = start(p.${long}, batch) + first;
-  let short_start = start(p.${short}, batch);
+  let part = part_of(batch);
+  if (first >= part.${across ? "N" : "M"}) { return; }
+  let long_start = start(p.${long}, batch) + part.${long} + first;
+  let short_start = start(p.${short}, batch) + part.${short};
 ${unroll(narrow, (j) => `  var c${j} = vec4f();`)}
   for (var k = 0u; k < p.K; k += ${AHEAD}u) {
 ${

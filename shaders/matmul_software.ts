@@ -29,7 +29,7 @@ export interface SoftwareOptions extends ProductFeatures {
 
 /** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
 export function matmulSoftware(options: SoftwareOptions): string {
-  const { tile, ta, tb, low, tail, lowTail, vectors } = options;
+  const { tile, ta, tb, low, tail, lowTail, vectors, parts } = options;
   const { lanes, rows, width, groups } = tile;
   const column = (g: number) => `n0 + ${width}u * lane + ${g * lanes * width}u`;
   return wgsl`
@@ -48,14 +48,18 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
   let m0 = id.y * ${rows}u;
   let n0 = id.x * ${lanes * width * groups}u;
   let batch = id.z;
+  let part = part_of(batch);
+#if ${parts}
+  if (m0 >= part.M || n0 >= part.N) { return; }
+#endif
   let tile_end = m0 + p.m_base + ${rows}u;
   if (p.causal == 1u && n0 + p.n_base >= tile_end) { return; }
 ${unroll(groups, (g) => `  let column${g} = ${column(g)};`)}
   var c: array<${width === 4 ? "vec4f" : "f32"}, ${rows * groups}>;
 #if ${low !== undefined}
   {
-    let a_start = start(p.low_a, batch);
-    let b_start = start(p.low_b, batch);
+    let a_start = start(p.low_a, batch) + part.low_a;
+    let b_start = start(p.low_b, batch) + part.low_b;
     let end = low_summands(batch);
 ${places("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false })}
     for (var k = 0u; k < end; k += 4u) {
@@ -63,10 +67,10 @@ ${step("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false, tail: lowTa
     }
   }
 #endif
-  var a_start = start(p.a, batch);
-  var b_start = start(p.b, batch);
+  var a_start = start(p.a, batch) + part.a;
+  var b_start = start(p.b, batch) + part.b;
   let first = select(0u, max(m0 + p.m_base, p.k_base) - p.k_base, p.causal == 3u);
-  let end = select(p.K, min(p.K, max(tile_end, p.k_base) - p.k_base), p.causal == 2u);
+  let end = select(part.K, min(part.K, max(tile_end, p.k_base) - p.k_base), p.causal == 2u);
   let steps = select(0u, (end - first + 3u) / 4u, end > first) * p.repeat;
   var k = first;
 ${places("a", "b", { ...tile, ta, tb })}

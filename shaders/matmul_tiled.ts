@@ -36,7 +36,7 @@ export function tileBytes({ BM, BN, BK }: WorkgroupTile, turned: number): number
 
 /** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
 export function matmulTiled(options: TiledOptions): string {
-  const { tile, ta, tb, low, tail, vectors } = options;
+  const { tile, ta, tb, low, tail, vectors, parts } = options;
   const { BM, BN, BK, TM, TN } = tile;
   const lanes = tileLanes(tile);
   const a: Side = { name: "a", width: BM, BK, lanes, alongK: !ta, last: false };
@@ -63,19 +63,23 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
   let m0 = id.y * ${BM}u;
   let n0 = id.x * ${BN}u;
   let batch = id.z;
+  let part = part_of(batch);
+#if ${parts}
+  if (m0 >= part.M || n0 >= part.N) { return; }
+#endif
   let tile_end = m0 + p.m_base + ${BM}u;
   if (p.causal == 1u && n0 + p.n_base >= tile_end) { return; }
-  var a_start = start(p.a, batch);
-  var b_start = start(p.b, batch);
+  var a_start = start(p.a, batch) + part.a;
+  var b_start = start(p.b, batch) + part.b;
   let first = select(0u, max(m0 + p.m_base, p.k_base) - p.k_base, p.causal == 3u);
-  let end = select(p.K, min(p.K, max(tile_end, p.k_base) - p.k_base), p.causal == 2u);
+  let end = select(part.K, min(part.K, max(tile_end, p.k_base) - p.k_base), p.causal == 2u);
   let steps = select(0u, (end - first + ${BK - 1}u) / ${BK}u, end > first) * p.repeat;
   let x = lane % ${BN / TN}u;
   let y = lane / ${BN / TN}u;
 ${unroll(TM * TN / 4, (i) => `  var c${i} = vec4f();`)}
 #if ${low !== undefined}
-  let low_a_start = start(p.low_a, batch);
-  let low_b_start = start(p.low_b, batch);
+  let low_a_start = start(p.low_a, batch) + part.low_a;
+  let low_b_start = start(p.low_b, batch) + part.low_b;
   let R = low_summands(batch);
   for (var k = 0u; k < R; k += ${BK}u) {
     store_low_a(fetch_low_a(low_a_start, k, R, m0, lane, p.low_ratio), lane);

@@ -27,17 +27,22 @@ export interface ProductFeatures {
   readonly shares?: boolean;
   /** A second product low_a[M, R] · low_b[R, N]; with `tb`, low_b is stored [N, R]. */
   readonly low?: { readonly tb: boolean; readonly vectors: { readonly a: boolean; readonly b: boolean } };
+  /** Several products of own sizes and places, one for each inner batch entry. */
+  readonly parts: boolean;
 }
 
 /** Words of the uniform: three vectors, six matrices, one vector. */
 export const PRODUCT_UNIFORM_WORDS = 64;
+
+/** Products side by side in one dispatch at most, and words of each: they follow in the uniform. */
+export const MOST_PARTS = 4, PART_WORDS = 12;
 
 /**
  * Structures, bindings, and the functions that find a matrix of a batch and put a result in place.
  * Sums are in units of alpha: the low product counts `low_ratio` = low alpha / alpha.
  */
 export function productPrelude(features: ProductFeatures): string {
-  const { vectors, packed, edge, bias, add, accumulate, low, shares = false } = features;
+  const { vectors, packed, edge, bias, add, accumulate, low, parts, shares = false } = features;
   const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
   const reads = [
     `a_in: ${type(vectors.a)}`,
@@ -49,19 +54,31 @@ export function productPrelude(features: ProductFeatures): string {
   const declarations = reads.map((text, i) => `@group(0) @binding(${i}) var<storage, read> ${text};`).join("\n");
   return wgsl`
 struct Matrix { offset: u32, stride: u32, outer: u32, inner: u32, group: u32, repeat: u32, base: u32, unused: u32 }
+// Sizes of one product, and words to add to where its matrices start.
+struct Part { M: u32, N: u32, K: u32, R: u32, a: u32, b: u32, c: u32, low_a: u32, low_b: u32, bias: u32, unused: vec2u }
 struct P {
   M: u32, N: u32, K: u32, alpha: f32,
   inner: u32, repeat: u32, causal: u32, bias: u32,
   m_base: u32, n_base: u32, k_base: u32, low_batches: u32,
   a: Matrix, b: Matrix, c: Matrix, add: Matrix, low_a: Matrix, low_b: Matrix,
   R: u32, low_ratio: f32, reserved: vec2u,
+#if ${parts}
+  parts: array<Part, ${MOST_PARTS}>,
+#endif
 }
 ${declarations}
 @group(0) @binding(${reads.length}) var<storage, read_write> c_out: ${type(vectors.c)};
 @group(0) @binding(${reads.length + 1}) var<uniform> p: P;
 
 // Summands of the low product: of a product cut into shares, only the first batch has them.
-fn low_summands(batch: u32) -> u32 { return select(0u, p.R, batch < p.low_batches); }
+fn low_summands(batch: u32) -> u32 { return select(0u, part_of(batch).R, batch < p.low_batches); }
+fn part_of(batch: u32) -> Part {
+#if ${parts}
+  return p.parts[batch % p.inner];
+#else
+  return Part(p.M, p.N, p.K, p.R, 0u, 0u, 0u, 0u, 0u, p.bias, vec2u());
+#endif
+}
 fn start(x: Matrix, batch: u32) -> u32 {
   return x.offset + batch / p.inner * x.outer + batch % p.inner / x.group * x.inner;
 }
@@ -70,21 +87,24 @@ ${epilogue({ vectors, edge, bias, add, accumulate })}`;
 
 // `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns.
 function epilogue(
-  { vectors, edge, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low" | "packed">,
+  { vectors, edge, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low" | "packed" | "parts">,
 ): string {
   const type = vectors.c ? "vec4f" : "f32";
   const step = vectors.c ? " / 4u" : "";
   return wgsl`
-struct Home { c: u32, add: u32 }
-fn home(batch: u32) -> Home { return Home(start(p.c, batch), start(p.add, batch)); }
+struct Home { c: u32, add: u32, bias: u32, M: u32, N: u32 }
+fn home(batch: u32) -> Home {
+  let part = part_of(batch);
+  return Home(start(p.c, batch) + part.c, start(p.add, batch) + part.c, part.bias, part.M, part.N);
+}
 fn ${vectors.c ? "finish4" : "finish"}(value: ${type}, at: Home, m: u32, n: u32) {
 #if ${edge}
-  if (m >= p.M || n >= p.N) { return; }
+  if (m >= at.M || n >= at.N) { return; }
 #endif
   let i = (at.c + m * p.c.stride + n)${step};
   var y = p.alpha * value;
 #if ${bias}
-  y += bias_in[(p.bias + n)${step}];
+  y += bias_in[(at.bias + n)${step}];
 #endif
 #if ${add}
   y += add_in[(at.add + m * p.add.stride + n)${step}];

@@ -61,6 +61,21 @@ export interface ProductCall {
   readonly low?: LowProduct;
   /** Outer batches are shares of one sum: only the first has the low product. */
   readonly shared?: boolean;
+  /** Several products that share the operands, instead of one; M, N, K and R are then the largest. No inner batch. */
+  readonly parts?: readonly ProductPart[];
+}
+
+/** Sizes of one product among several, and the words from where an operand starts to where its part starts. */
+export interface ProductPart {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly a: number;
+  readonly b: number;
+  /** Of c and of what is added to it. */
+  readonly c: number;
+  readonly low?: { readonly R: number; readonly a: number; readonly b: number };
+  readonly bias?: number;
 }
 
 /** alpha · low.a[M, R] · low.b[R, N], fused into the product above it. */

@@ -1,9 +1,11 @@
 // Products whose operands exceed one binding become several products, halved along the dimension that shrinks the
-// operand: batches first, then its stored rows. A cut through K or the repetitions adds to what the first half left.
+// operand: batches first, then its stored rows; a low product is set apart. A cut through K or the repetitions adds to
+// what the first half left. Several products that share operands are one piece where all of it fits.
+import { MOST_PARTS } from "../../shaders/lib/product.ts";
 import { bytes, SEGMENTS, wordsOf } from "../core/dims.ts";
 import type { Range, Value } from "../graph/graph.ts";
 import { MAX_WORKGROUPS, type Target } from "../graph/target.ts";
-import type { MatrixRef, ProductCall } from "./product.ts";
+import type { MatrixRef, ProductCall, ProductPart } from "./product.ts";
 
 /** A product that one dispatch can do: where it lies inside the whole, in rows, columns and summands. */
 export interface Piece extends ProductCall {
@@ -12,7 +14,7 @@ export interface Piece extends ProductCall {
   readonly kBase: number;
 }
 
-type Axis = "M" | "N" | "K" | "outer" | "inner" | "repeat";
+type Axis = "M" | "N" | "K" | "outer" | "inner" | "repeat" | "low";
 
 /** An operand: its stored size and the dimension of its stored rows. */
 interface Operand {
@@ -28,9 +30,38 @@ const GRAIN = 128;
 /** Summands of one dispatch: keeps all loops of an invocation below the loop budget. */
 const MAX_SUMMANDS = 60000;
 
-/** The pieces of `call`, in the order in which they must run. */
+/** The pieces of `call`, in the order in which they must run. Parts are one piece together or pieces of their own. */
 export function cut(call: ProductCall, target: Target): Piece[] {
-  return halve({ ...call, mBase: 0, nBase: 0, kBase: 0 }, target);
+  const { parts = [] } = call;
+  const whole: Piece = { ...call, mBase: 0, nBase: 0, kBase: 0 };
+  if (parts.length === 0) return halve(whole, target);
+  const few = parts.length > 1 && parts.length <= MOST_PARTS;
+  if (few && axisToCut(whole, target) === undefined && wholeOperands(call, target)) {
+    return [{ ...whole, batch: { outer: call.batch?.outer ?? 1, inner: parts.length } }];
+  }
+  return parts.flatMap((part) => halve(alone(call, part), target));
+}
+
+/** One of several parts as a product of its own. */
+function alone({ parts: _, low, ...call }: ProductCall, part: ProductPart): Piece {
+  const { M, N, K, a, b, c, bias = 0 } = part;
+  return {
+    ...call,
+    ...{ M, N, K, mBase: 0, nBase: bias, kBase: 0 },
+    a: moved(call.a, a),
+    b: moved(call.b, b),
+    c: moved(call.c, c),
+    ...(call.add ? { add: moved(call.add, c) } : {}),
+    ...(low && part.low
+      ? { low: { ...low, R: part.low.R, a: moved(low.a, part.low.a), b: moved(low.b, part.low.b) } }
+      : {}),
+  };
+}
+
+/** Parts address their operands from the start: each must fit into one binding as a whole. */
+function wholeOperands({ a, b, c, bias, low }: ProductCall, { maxBinding }: Target): boolean {
+  const values = [a, b, c, low?.a, low?.b].map((ref) => ref?.value);
+  return [...values, bias].every((value) => value === undefined || bytes(value) <= maxBinding);
 }
 
 function halve(piece: Piece, target: Target): Piece[] {
@@ -69,7 +100,7 @@ function operands({ M, N, K, a, ta = false, b, tb = false, c, bias, add, low, nB
   if (low) {
     const byColumn = low.tb ?? tb;
     list.push({ ref: low.a, rows: M, columns: low.R, axis: "M" });
-    list.push({ ref: low.b, rows: byColumn ? N : low.R, columns: byColumn ? low.R : N, axis: "N" });
+    list.push({ ref: low.b, rows: byColumn ? N : low.R, columns: byColumn ? low.R : N, axis: byColumn ? "N" : "low" });
   }
   return list;
 }
@@ -163,6 +194,12 @@ function split(piece: Piece, axis: Axis): [Piece, Piece] {
     return [{ ...piece, N: n }, { ...piece, ...second, N: piece.N - n, nBase: piece.nBase + n }];
   }
   const { bias: _bias, add: _add, low: _low, ...bare } = piece; // the second half adds only its products
+  if (axis === "low") {
+    const { low: narrow, ...wide } = piece;
+    const { a, b, R, alpha } = narrow!;
+    const once = piece.shared ? { batch: { ...batch, outer: 1 }, shared: false } : {};
+    return [wide, { ...bare, ...once, K: R, a, b, ta: false, tb: false, alpha, kBase: 0, accumulate: true }];
+  }
   if (axis === "K") {
     const k = middle(piece.K);
     const second = { a: moved(a, ta ? k * a.stride : k), b: moved(b, tb ? k : k * b.stride) };

@@ -1,5 +1,5 @@
 // One product as one dispatch: the uniform, the bindings, and the kernel of the target's class.
-import { PRODUCT_UNIFORM_WORDS, type ProductFeatures } from "../../shaders/lib/product.ts";
+import { MOST_PARTS, PART_WORDS, PRODUCT_UNIFORM_WORDS, type ProductFeatures } from "../../shaders/lib/product.ts";
 import {
   downRows,
   downTrips,
@@ -14,9 +14,9 @@ import { SHARE_LANES, sumShares } from "../../shaders/sum_shares.ts";
 import { isPacked } from "../core/dims.ts";
 import { floatBits, type Kernel, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
-import type { MatrixRef, ProductCall } from "./product.ts";
+import type { MatrixRef, ProductCall, ProductPart } from "./product.ts";
 import { bind, type Bound, type Piece } from "./product_cut.ts";
-import { skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
+import { type Skinny, skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
 const CAUSAL = { none: 0, skip: 1, limit: 2, start: 3 } as const;
 
@@ -37,11 +37,11 @@ export function pieceKernel(piece: Piece, target: Target): Kernel {
 
 /** The dispatch that adds `shares`[S, M, N] of a product and finishes c: alpha, bias and add are its own. */
 export function sharesKernel(call: ProductCall, shares: Value, target: Target): Kernel {
-  const { low: _, ...rest } = call;
-  const { M, N } = call;
+  const { low: _, parts: _parts, ...rest } = call;
+  const [, M = 1, N = 1] = shares.shape;
   const [S = 1] = shares.shape;
   const a = { value: shares, stride: N, outer: M * N };
-  const piece: Piece = { ...rest, a, ta: false, K: S, mBase: 0, nBase: 0, kBase: 0 };
+  const piece: Piece = { ...rest, ...{ M, N, K: S }, a, ta: false, mBase: 0, nBase: 0, kBase: 0 };
   const bound = bindAll(piece, target);
   const features = { ...featuresOf(piece, bound, true), edge: false };
   return {
@@ -59,14 +59,19 @@ export function sharesKernel(call: ProductCall, shares: Value, target: Target): 
 type Body = Pick<Kernel, "wgsl" | "workgroups" | "trips">;
 
 function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target): Body {
-  const { M, N, K, low, repeat = 1 } = piece;
-  const work = M * N * K * repeat * batches(piece);
+  const { M, N, K, low, repeat = 1, batch } = piece;
+  const products = piece.parts ? batch?.outer ?? 1 : batches(piece);
+  const work = products * repeat * partsOf(piece).reduce((sum, part) => sum + part.M * part.N * part.K, 0);
   const tile = softwareTile({ M, N, work, wide: featuresOf(piece, bound, true).vectors.c }, subgroup);
   const { rows, lanes, width, groups } = tile;
   const columns = lanes * width * groups;
   const features = featuresOf(piece, bound, width === 4);
   const R = low?.R ?? 0;
-  const ragged = { edge: M % rows !== 0 || N % columns !== 0, tail: K % 4 !== 0, lowTail: R % 4 !== 0 };
+  const ragged = {
+    edge: partsOf(piece).some((part) => part.M % rows !== 0 || part.N % columns !== 0),
+    tail: partsOf(piece).some((part) => part.K % 4 !== 0),
+    lowTail: R % 4 !== 0,
+  };
   return {
     wgsl: matmulSoftware({ ...features, ...ragged, tile }),
     workgroups: [Math.ceil(N / columns), Math.ceil(M / rows), batches(piece)],
@@ -78,9 +83,10 @@ function tiledKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
   const { M, N, K, low, repeat = 1 } = piece;
   const tile = workgroupTile({ M, N, batches: batches(piece), turned: turnedOperands(piece) }, target);
   const { BM, BN, BK } = tile;
-  const edge = M % BM !== 0 || N % BN !== 0;
+  const edge = partsOf(piece).some((part) => part.M % BM !== 0 || part.N % BN !== 0);
+  const tail = partsOf(piece).some((part) => part.K % BK !== 0);
   return {
-    wgsl: matmulTiled({ ...featuresOf(piece, bound, true), edge, tail: K % BK !== 0, tile }),
+    wgsl: matmulTiled({ ...featuresOf(piece, bound, true), edge, tail, tile }),
     workgroups: [Math.ceil(N / BN), Math.ceil(M / BM), batches(piece)],
     trips: repeat * Math.ceil(K / BK) + Math.ceil((low?.R ?? 0) / BK),
   };
@@ -89,7 +95,7 @@ function tiledKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
 /** Skinny products whose operands are read as vectors. */
 function skinnyBody(piece: Piece, bound: BoundProduct): Body | undefined {
   const { M, N, K, low, causal, repeat = 1 } = piece;
-  const kind = low || causal || repeat > 1 ? undefined : skinnyKernel(piece);
+  const kind = low || causal || repeat > 1 ? undefined : skinnyOf(piece);
   const features = featuresOf(piece, bound, true);
   if (kind === undefined || !features.vectors.a || !features.vectors.b) return undefined;
   if (kind === "down") {
@@ -108,41 +114,61 @@ function skinnyBody(piece: Piece, bound: BoundProduct): Body | undefined {
   };
 }
 
+/** The skinny kernel of all products of a piece: only the long side may differ between parts. */
+function skinnyOf(piece: Piece): Skinny | undefined {
+  const { M, N, K, ta = false, tb = false, parts = [] } = piece;
+  const kind = skinnyKernel(piece);
+  const same = parts.every((part) =>
+    skinnyKernel({ ...part, ta, tb }) === kind &&
+    (kind === "down" ? part.M === M && part.N === N : part.K === K && (M <= N ? part.M === M : part.N === N))
+  );
+  return same ? kind : undefined;
+}
+
 function batches({ batch: { outer, inner } = { outer: 1, inner: 1 } }: Piece): number {
   return outer * inner;
 }
 
 /** What the text depends on; `wide`: the kernel reads four neighbouring columns of b and c at once. */
 function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): Omit<ProductFeatures, "edge"> {
-  const { N, K, ta = false, tb = false, bias, add, low, accumulate = false } = piece;
+  const { ta = false, tb = false, bias, add, low, accumulate = false } = piece;
   const { a, b, c } = bound;
   const lowTb = low?.tb ?? tb;
   const { dtype } = piece.b.value;
+  const parts = partsOf(piece);
+  const fours = (words: (part: ProductPart) => number) => parts.every((part) => words(part) % 4 === 0);
   return {
     ta,
     tb,
     ...(isPacked(dtype) ? { packed: dtype } : {}),
     vectors: {
-      a: vector(piece.a, a) && (ta || K % 4 === 0),
-      b: vector(piece.b, b) && (tb ? K % 4 === 0 : wide),
-      c: wide && N % 4 === 0 && vector(piece.c, c) && (!piece.add || vector(piece.add, bound.add)) &&
-        (bound.bias?.offset ?? 0) % 4 === 0,
+      a: vector(piece.a, a) && fours((part) => part.a) && (ta || fours((part) => part.K)),
+      b: vector(piece.b, b) && fours((part) => part.b) && (tb ? fours((part) => part.K) : wide),
+      c: wide && fours((part) => part.N) && vector(piece.c, c) && fours((part) => part.c) &&
+        (!piece.add || vector(piece.add, bound.add)) && (bound.bias?.offset ?? 0) % 4 === 0 &&
+        fours((part) => part.bias ?? 0),
     },
     bias: bias !== undefined,
     add: add !== undefined,
     accumulate,
+    parts: piece.parts !== undefined,
     ...(low
       ? {
         low: {
           tb: lowTb,
           vectors: {
-            a: vector(low.a, bound.lowA) && low.R % 4 === 0,
-            b: vector(low.b, bound.lowB) && (lowTb ? low.R % 4 === 0 : wide),
+            a: vector(low.a, bound.lowA) && low.R % 4 === 0 && fours((part) => part.low?.a ?? 0),
+            b: vector(low.b, bound.lowB) && (lowTb ? low.R % 4 === 0 : wide) && fours((part) => part.low?.b ?? 0),
           },
         },
       }
       : {}),
   };
+}
+
+/** The products of a piece; the only one starts where its operands do. */
+function partsOf({ M, N, K, parts }: Piece): readonly ProductPart[] {
+  return parts ?? [{ M, N, K, a: 0, b: 0, c: 0 }];
 }
 
 /** Whether every row of every matrix starts at a multiple of four words. */
@@ -184,7 +210,7 @@ function uniformOf(piece: Piece, bound: BoundProduct): number[] {
   const words = [
     ...[M, N, K, floatBits(alpha)],
     ...[piece.batch?.inner ?? 1, repeat, CAUSAL[causal], bound.bias?.offset ?? 0],
-    ...[mBase, nBase, kBase, piece.shared ? 1 : batches(piece)],
+    ...[mBase, nBase, kBase, piece.shared ? piece.batch?.inner ?? 1 : batches(piece)],
     ...matrix(piece.a, bound.a),
     ...matrix(piece.b, bound.b),
     ...matrix(piece.c, bound.c),
@@ -194,5 +220,12 @@ function uniformOf(piece: Piece, bound: BoundProduct): number[] {
     ...[low?.R ?? 0, floatBits((low?.alpha ?? 0) / alpha), 0, 0],
   ];
   if (words.length !== PRODUCT_UNIFORM_WORDS) throw new RangeError(`Cannot use ${words.length} words as a uniform`);
-  return words;
+  return piece.parts ? [...words, ...partWords(piece.parts, bound.bias?.offset ?? 0)] : words;
+}
+
+function partWords(parts: readonly ProductPart[], biasOffset: number): number[] {
+  const words = parts.flatMap(({ M, N, K, a, b, c, low, bias = 0 }) => [
+    ...[M, N, K, low?.R ?? 0, a, b, c, low?.a ?? 0, low?.b ?? 0, biasOffset + bias, 0, 0],
+  ]);
+  return [...words, ...new Array<number>(MOST_PARTS * PART_WORDS - words.length).fill(0)];
 }
