@@ -2,6 +2,7 @@
 import type { Entry } from "./command.ts";
 import { finetune } from "./finetune.ts";
 import { doctor } from "./doctor.ts";
+import { download } from "./download.ts";
 import { evaluate } from "./evaluate.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -10,5 +11,5 @@ import { parity } from "./parity.ts";
 
 /** Every command, in the order of the help. */
 export const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, generate, evaluate, merge, inspect, doctor, parity].map((entry) => [entry.name, entry]),
+  [finetune, download, generate, evaluate, merge, inspect, doctor, parity].map((entry) => [entry.name, entry]),
 );

@@ -10,6 +10,7 @@ import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import { requireEmpty } from "../io/atomic_write.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
 import { openModelFolder } from "../io/hf.ts";
+import { resolveModelFolder } from "../io/hub_cache.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { architectureOf } from "../models/mod.ts";
 import type { SiteInfo } from "../nn/scope.ts";
@@ -125,7 +126,8 @@ async function checkPaths(
   given: Given<typeof finetuneSchema>,
   shipped: Bundled | undefined,
 ): Promise<Paths> {
-  const model = settings.model ?? shipped?.model, data = settings.data ?? shipped?.data;
+  const model = settings.model === undefined ? shipped?.model : await resolveModelFolder(settings.model);
+  const data = settings.data ?? shipped?.data;
   const problems = [
     ...(settings.method === "full" ? ADAPTER_ONLY.filter((name) => given[name] !== undefined) : [])
       .map((name) => `--${flagName(name)} has no meaning with --method full`),

@@ -1,6 +1,7 @@
 // `inspect`: what a file or folder holds, and what is wrong with it. It opens no device.
 import { printable } from "../core/errors.ts";
 import { statOrUndefined } from "../io/files.ts";
+import { resolveModelFolder } from "../io/hub_cache.ts";
 import { refuse } from "./arguments.ts";
 import { defineCommand, type Entry, printableText } from "./command.ts";
 import type { Findings } from "./findings.ts";
@@ -32,8 +33,9 @@ export const inspect: Entry = defineCommand({
     "deno task inspect out --model models/smollm2",
     "deno task inspect model.safetensors --all --json",
   ],
-  async run({ model, all, values }, { operands, terminal }) {
-    const target = operands[0]!;
+  async run(settings, { operands, terminal }) {
+    const { all, values } = settings, target = await resolveModelFolder(operands[0]!);
+    const model = settings.model === undefined ? undefined : await resolveModelFolder(settings.model);
     refuse("usage/path", [
       ...await pathProblems("PATH", target, "any"),
       ...await pathProblems("--model", model, "folder"),

@@ -1,5 +1,6 @@
 // Opening what most commands need: a device, a model, and an adapter on it.
 import { closeDevice, type GraftDevice, openDevice } from "../gpu/device.ts";
+import { resolveModelFolder } from "../io/hub_cache.ts";
 import { loadModel } from "../train/load.ts";
 import type { Model } from "../train/model.ts";
 import { refuse } from "./arguments.ts";
@@ -35,7 +36,7 @@ export async function checkModelPaths(
   { model, adapter }: Pick<ModelSettings, "model" | "adapter">,
   others: Readonly<Record<string, string | undefined>> = {},
 ): Promise<string> {
-  const folder = model ?? bundled()?.model;
+  const folder = model === undefined ? bundled()?.model : await resolveModelFolder(model);
   const problems = [
     ...(folder === undefined ? ["--model must be given: the bundled base comes with the repository"] : []),
     ...await pathProblems("--model", folder, "folder"),

@@ -1,6 +1,7 @@
 // Paths that users give, and those of the bundled model and data.
 import { IoError, printable } from "../core/errors.ts";
 import { statOrUndefined } from "../io/files.ts";
+import { parseHubName } from "../io/hub_cache.ts";
 
 /** What the project ships, relative to its root. */
 const ASSETS = "examples/assets";
@@ -48,8 +49,8 @@ export async function pathProblems(
   const info = await statOrUndefined(path);
   const shown = printable(path);
   if (info === undefined) {
-    const hub = kind === "folder" && /^[\w.-]+\/[\w.-]+$/.test(path)
-      ? ` (a model of the Hub must be downloaded first: git clone https://huggingface.co/${path})`
+    const hub = kind === "folder" && parseHubName(path)
+      ? ` (a model of the Hub must be downloaded first: deno task download ${path})`
       : "";
     return [`${name}: there is no "${shown}"${hub}`];
   }

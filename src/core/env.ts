@@ -34,3 +34,16 @@ function granted(name: string): boolean {
 function variable(name: string): string | undefined {
   return granted(name) ? Deno.env.get(name) : undefined;
 }
+
+/** Where Python keeps models of the Hugging Face Hub, by huggingface_hub's own rules; undefined without a home. */
+export function hubCache(): string | undefined {
+  const home = variable("HOME") ?? variable("USERPROFILE");
+  const caches = variable("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
+  const hub = variable("HF_HOME") ?? (caches && `${caches}/huggingface`);
+  return variable("HF_HUB_CACHE") ?? variable("HUGGINGFACE_HUB_CACHE") ?? (hub && `${hub}/hub`);
+}
+
+/** The user's token for gated and private models of the Hub, from HF_TOKEN. */
+export function hubToken(): string | undefined {
+  return variable("HF_TOKEN") || undefined;
+}

@@ -5,6 +5,7 @@ import { isAllLinear, matchTargets, suffixes } from "../adapters/targets.ts";
 import { size } from "../core/dims.ts";
 import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
+import { hubNameOf } from "../io/hub_cache.ts";
 import { readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
@@ -58,7 +59,7 @@ export async function saveAdapter(state: ModelState, path: string): Promise<void
   const { config, tensors, targets } = requireAdapter(state);
   const values = await adapterTensors(state);
   const json = adapterToJson(config, {
-    baseModel: state.path ?? null,
+    baseModel: state.path === undefined ? null : hubNameOf(state.path),
     taskType: "CAUSAL_LM",
     fanInFanOut: targets.some((target) => state.inventory.sites.get(target)!.transposed),
   });

@@ -5,6 +5,7 @@ import type { GraftDevice } from "../gpu/device.ts";
 import { createStore, put } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
 import { openModelFolder } from "../io/hf.ts";
+import { resolveModelFolder } from "../io/hub_cache.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
@@ -44,7 +45,7 @@ export async function loadModel(
   path: string,
   { warn = () => {} }: LoadModelOptions = {},
 ): Promise<Model> {
-  const folder = await openModelFolder(path);
+  const folder = await openModelFolder(await resolveModelFolder(path));
   try {
     folder.warnings.forEach(warn);
     const architecture = architectureOf(folder.config);
@@ -60,11 +61,11 @@ export async function loadModel(
       );
     }
     const tokenizer = await folder.file("tokenizer.json")
-      ? await loadTokenizer(path, { rows: architecture.V })
+      ? await loadTokenizer(folder.path, { rows: architecture.V })
       : undefined;
     const state = createState(device, architecture, inventory, {
       config: folder.config,
-      path,
+      path: folder.path,
       tokenizerOrNone: tokenizer,
     });
     try {

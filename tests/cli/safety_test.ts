@@ -50,17 +50,25 @@ Deno.test("cli: Ctrl-C finishes the step, saves what there is, and exits with 13
   assert((await listFiles(`${folder}/stopped`)).includes("adapter_model.safetensors"));
 });
 
+const DRIVER = ["DEBUG", "PROFILE", "FINITE", "XDG_RUNTIME_DIR", "DENO_WEBGPU_BACKEND"];
+const CACHE = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
+
 Deno.test("cli: every command has a task with no more permissions than it needs", () => {
-  const writing = new Set(["finetune", "merge"]);
+  const writing = new Set(["finetune", "merge", "download"]);
   for (const name of commands.keys()) {
     const words = TASKS.get(name) ?? [];
     assertEquals(words.slice(-2), ["src/cli/main.ts", name], `deno.json has no task "${name}"`);
+    const network = name === "download";
     const kinds = permissionsOf(name).map((flag) => flag.replace(/=.*/, ""));
-    const wanted = ["--allow-read", "--allow-env", ...(writing.has(name) ? ["--allow-write"] : [])];
+    const wanted = [
+      ...["--allow-read", "--allow-env"],
+      ...(writing.has(name) ? ["--allow-write"] : []),
+      ...(network ? ["--allow-net"] : []),
+    ];
     assert(kinds.every((kind) => wanted.includes(kind)), `${name}: ${kinds}`);
     const [, env] = permissionsOf(name).find((flag) => flag.startsWith("--allow-env"))?.split("=") ?? ["", "DEBUG"];
-    const known = ["DEBUG", "PROFILE", "FINITE", "XDG_RUNTIME_DIR", "DENO_WEBGPU_BACKEND"];
+    const known = [...DRIVER, ...CACHE, ...(network ? ["HF_TOKEN"] : [])];
     assert(env?.split(",").every((variable) => known.includes(variable)), `${name}: ${env}`);
-    assert(!words.some((word) => /^-A|--allow-(all|net|run|ffi|sys|import|hrtime)/.test(word)), `${name}: ${words}`);
+    assert(!words.some((word) => /^-A|--allow-(all|net$|run|ffi|sys|import|hrtime)/.test(word)), `${name}: ${words}`);
   }
 });
