@@ -53,7 +53,7 @@ Deno.test("cli: wrong usage exits with 2, says everything at once, and writes no
       `there is no "${folder}/no"`,
       `there is no "${folder}/none"`,
     ],
-    [["finetune", "--model", "org/name", "--data", data], "git clone https://huggingface.co/org/name"],
+    [["finetune", "--model", "org/name", "--data", data], "deno task download org/name"],
     [["finetune", "--model", model, "--data", data, "--output", adapter], "error[out/not-empty]"],
     [
       ["finetune", "--model", model, "--data", data, "--output", `${folder}/o`, "--target-modules", "attn"],
