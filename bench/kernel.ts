@@ -3,7 +3,7 @@ import { type Shape, size } from "../src/core/dims.ts";
 import type { GraftDevice } from "../src/gpu/device.ts";
 import { compile, createStore, Graph, put, read, release, run, type Value, write } from "../src/ops/mod.ts";
 import { backward } from "../src/ops/mod.ts";
-import { type Peaks, type Row, shareOf } from "./row.ts";
+import { type Check, type Peaks, type Row, shareOf } from "./row.ts";
 import { time } from "./time.ts";
 
 /** What every family gets. */
@@ -14,6 +14,10 @@ export interface Context {
   readonly quick: boolean;
   /** Called with every row as it is measured. */
   readonly report: (row: Row) => void;
+  /** Called with every ratio that has a limit. */
+  readonly check: (check: Check) => void;
+  /** Only what has one of these in its name: models of "step", frameworks of "peers". */
+  readonly only?: readonly string[];
   /** A line for people. */
   readonly say: (text: string) => void;
 }

@@ -15,7 +15,7 @@ import { benchOptimizer } from "./optimizer.ts";
 import { measurePeaks } from "./peak.ts";
 import { benchPeers } from "./peers.ts";
 import { benchProducts } from "./products.ts";
-import { header, line, type Report, type Row, slower } from "./row.ts";
+import { type Check, checkLine, header, line, type Report, type Row, slower } from "./row.ts";
 import { benchStep } from "./step.ts";
 
 /** A group of benchmarks. */
@@ -36,7 +36,7 @@ const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["lora", { help: "linear maps with and without an adapter", run: benchLora }],
   ["step", { help: "LoRA training steps of whole models", run: benchStep }],
   ["generate", { help: "greedy generation, 1 and 16 sequences", run: benchGenerate }],
-  ["peers", { help: "the shared benchmark beside jax-js (installs it with npm)", run: benchPeers, byName: true }],
+  ["peers", { help: "the shared benchmark beside other frameworks (installs them)", run: benchPeers, byName: true }],
 ]);
 
 /** What the command line asks for. */
@@ -46,11 +46,12 @@ interface Asked {
   readonly quick: boolean;
   readonly help: boolean;
   readonly compare: string | undefined;
+  readonly only: readonly string[] | undefined;
 }
 
 function parse(args: readonly string[]): Asked {
   const names: string[] = [], problems: string[] = [];
-  let json = false, quick = false, help = false, compare: string | undefined;
+  let json = false, quick = false, help = false, compare: string | undefined, only: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!;
     if (word === "--json") json = true;
@@ -58,22 +59,27 @@ function parse(args: readonly string[]): Asked {
     else if (word === "--help" || word === "-h") help = true;
     else if (word.startsWith("--compare=")) compare = word.slice("--compare=".length);
     else if (word === "--compare") compare = args[++i] ?? "";
+    else if (word.startsWith("--only=")) only = word.slice("--only=".length);
+    else if (word === "--only") only = args[++i] ?? "";
     else if (families.has(word)) names.push(word);
     else problems.push(JSON.stringify(word));
   }
   if (compare === "") problems.push("--compare without a file");
+  if (only === "") problems.push("--only without a name");
   if (problems.length > 0) {
     throw new UsageError("usage/bench", `Cannot run the benchmark: ${problems.join(", ")} is not known here`, {
-      hint: `Families: ${[...families.keys()].join(", ")}. Flags: --json, --quick, --compare FILE, --help.`,
+      hint: `Families: ${
+        [...families.keys()].join(", ")
+      }. Flags: --json, --quick, --compare FILE, --only NAMES, --help.`,
     });
   }
   const chosen = names.length > 0 ? names : [...families].filter(([, { byName }]) => !byName).map(([name]) => name);
-  return { names: [...new Set(chosen)], json, quick, help, compare };
+  return { names: [...new Set(chosen)], json, quick, help, compare, only: only?.split(",") };
 }
 
 function usage(): string {
   return [
-    "deno task bench [family…] [--quick] [--json] [--compare FILE]",
+    "deno task bench [family…] [--quick] [--json] [--compare FILE] [--only NAMES]",
     "",
     "Measures kernels, training steps and generation on this machine. Without families: all but peers.",
     "",
@@ -82,6 +88,7 @@ function usage(): string {
     "  --quick         small sizes and few rounds: does it run, not how fast",
     "  --json          the report as JSON on stdout, the table on stderr",
     "  --compare FILE  an earlier --json report: exit 1 where a rate lost more than 10 %",
+    "  --only NAMES    models of step, or frameworks of peers, that have one of these in their name",
   ].join("\n");
 }
 
@@ -129,7 +136,7 @@ export async function main(args: readonly string[], { out, err }: Output = strea
 
 async function measure(
   device: GraftDevice,
-  { names, quick }: Asked,
+  { names, quick, only }: Asked,
   say: (text: string) => void,
 ): Promise<Report> {
   const peaks = await measurePeaks(device, { quick });
@@ -137,10 +144,16 @@ async function measure(
   say(`peaks: ${peaks.flops.toFixed(0)} GFLOP/s in registers, ${peaks.bytes.toFixed(1)} GB/s copied`);
   say("");
   say(header());
-  const context: Context = { device, peaks, quick, say, report: (row) => say(line(row)) };
+  const checks: Check[] = [];
+  const check = (found: Check) => void checks.push(found);
+  const context: Context = {
+    ...{ device, peaks, quick, say, check, report: (row) => say(line(row)) },
+    ...only ? { only } : {},
+  };
   const rows: Row[] = [];
   for (const name of names) rows.push(...await families.get(name)!.run(context));
-  return { device: device.name, date: new Date().toISOString().slice(0, 10), peaks, rows };
+  if (checks.length > 0) say(["", ...checks.map(checkLine)].join("\n"));
+  return { device: device.name, date: new Date().toISOString().slice(0, 10), peaks, rows, checks };
 }
 
 if (import.meta.main) Deno.exitCode = await main(Deno.args);

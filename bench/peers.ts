@@ -1,157 +1,186 @@
-// The shared benchmark beside jax-js on WebAssembly, the fastest JavaScript peer: in turns, in one run, so that a busy
-// machine slows both. Needs ../shared, npm, deno, and python3 with numpy for the full step's initial weights.
+// The shared benchmark beside other frameworks: each in a process of its own and in turns, so that a busy machine slows
+// all of them. Who cannot be installed or fails gets a line that says so.
 import { UsageError } from "../mod.ts";
 import type { Context } from "./kernel.ts";
-import { loadPeers, type PeersMode, publishedLosses, runPeers } from "./peers_model.ts";
+import { GRAFT, modes, type Peer, peers } from "./peers/catalog.ts";
+import { type PeersMode, publishedLosses } from "./peers/graft_model.ts";
+import { PYTHON, writeInputs } from "./peers/inputs.ts";
+import { installPackages, installPyTorch } from "./peers/install.ts";
+import { command, type Measured, parseMeasured } from "./peers/process.ts";
+import { type FirstStep, verdict } from "./peers/verdict.ts";
 import type { Row } from "./row.ts";
 import { summary } from "./time.ts";
 
-const SHARED = new URL("../../shared/peers", import.meta.url).pathname;
+const ROOT = new URL("..", import.meta.url).pathname;
+const GRAFT_SCRIPT = new URL("./peers/graft.ts", import.meta.url).pathname;
 
-/** Steps before the ones that are timed, as in the peers' own scripts. */
-const WARM = 4;
+/** Our own entry: as many steps as the fastest peers. */
+const OURS = { steps: 16, warm: 4 } as const;
 
-/** Measure the LoRA step and the full step of the shared benchmark, ours and theirs. */
+/** The most seconds that one round of one framework may take. */
+const SECONDS = 150;
+
+/** Measure the full and the LoRA step of the shared benchmark, ours and theirs, and check the ratios. */
 export async function benchPeers(context: Context): Promise<Row[]> {
-  const { quick, report, say } = context;
-  try {
-    await Deno.stat(SHARED);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    say("peers: skipped, no ../shared");
-    return [];
-  }
+  const { device: { software }, say, report, check, only } = context;
   await requirePermissions();
-  const folder = await prepare(say);
+  const chosen = peers.filter(({ name }) => only === undefined || only.some((part) => name.includes(part)));
+  const ready = await install(chosen, say);
+  const folder = await Deno.makeTempDir({ prefix: "graft-bench-" });
   try {
-    const [steps, rounds] = quick ? [8, 1] : [16, 2];
+    const published = await writeInputs(folder, say) === "published";
+    const medians = { full: new Map<string, number>(), lora: new Map<string, number>() };
+    const firsts: Partial<Record<PeersMode, FirstStep>> = {};
     const rows: Row[] = [];
-    for (const mode of ["lora", "full"] as const) {
-      if (mode === "full" && !await made(`${folder}/common/init.bin`)) {
-        say("peers: full step skipped, python3 with numpy is needed to make init.bin");
-        continue;
-      }
-      const ours: Measured[] = [], theirs: Measured[] = [];
-      for (let round = 0; round < rounds; round++) {
-        ours.push(await graft(context, { folder, mode, steps }));
-        theirs.push(await jax({ folder, mode, steps }));
-      }
-      const [mine, other] = [row(mode, "graft", ours), row(mode, "jax-js wasm", theirs)];
-      const ratio = `ratio to jax-js wasm ${(mine.median / other.median).toFixed(2)}, of the best steps ${
-        (mine.best / other.best).toFixed(2)
-      }`;
-      for (const line of [{ ...mine, note: `${ratio}; ${mine.note}` }, other]) {
-        rows.push(line);
-        report(line);
+    for (const mode of modes) {
+      const run: Run = { folder, mode, drivers: `${folder}/drivers ${mode}`, context };
+      const first = firsts[mode] = await firstSteps(run);
+      const entries = await inTurns(run, ready);
+      const known = published ? publishedLosses[mode] : new Map(entries[0]!.rounds[0]!.losses.entries());
+      for (const entry of entries) {
+        const row = rowOf(entry, { mode, first, known });
+        rows.push(row);
+        report(row);
+        if (Number.isFinite(row.median)) medians[mode].set(entry.name, row.median);
       }
     }
+    verdict(medians, firsts, { peers: chosen, software }).forEach(check);
     return rows;
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
-/** One round of one framework. */
-interface Measured {
-  /** Milliseconds of the steps that count. */
-  readonly median: number;
-  readonly best: number;
-  readonly first: number;
-  readonly losses: ReadonlyMap<number, number>;
-  readonly dispatches?: number;
+/** A peer with what starts it: a folder of packages, or why there is none. */
+interface Ready {
+  readonly peer: Peer;
+  readonly folder?: string;
+  readonly failed?: string;
 }
 
-function row(mode: PeersMode, who: string, rounds: readonly Measured[]): Row {
-  const median = summary(rounds.map((r) => r.median)).median, best = Math.min(...rounds.map((r) => r.best));
-  const known = [...publishedLosses[mode]].filter(([step]) => rounds[0]!.losses.has(step));
-  const error = Math.max(
-    ...rounds.flatMap(({ losses }) => known.map(([step, loss]) => Math.abs(losses.get(step)! - loss))),
-  );
-  const { dispatches } = rounds[0]!;
-  const spread = rounds.map((r) => r.median.toFixed(0)).join(", ");
-  return {
-    family: "peers",
-    name: `${mode} step, ${who}`,
-    shape: "8x128",
-    error,
-    median,
-    best,
-    rate: 1000 * 8 * 128 / best,
-    unit: "tokens/s",
-    note: `rounds ${spread} ms; first step ${(rounds[0]!.first / 1000).toFixed(1)} s${
-      dispatches === undefined ? "" : `; ${dispatches} dispatches`
-    }`,
-  };
+async function install(chosen: readonly Peer[], say: (text: string) => void): Promise<Ready[]> {
+  const ready: Ready[] = [];
+  for (const peer of chosen) {
+    try {
+      if (peer.backend !== "cpu") ready.push({ peer, folder: await installPackages(peer, say) });
+      else {
+        await installPyTorch(say);
+        ready.push({ peer, folder: ROOT });
+      }
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      ready.push({ peer, failed: error.message });
+    }
+  }
+  return ready;
 }
 
-interface Round {
+interface Run {
   readonly folder: string;
   readonly mode: PeersMode;
-  readonly steps: number;
+  /** Folder of what the driver has compiled for us. */
+  readonly drivers: string;
+  readonly context: Context;
 }
 
-async function graft({ device }: Context, { folder, mode, steps }: Round): Promise<Measured> {
-  const run = await loadPeers(device, `${folder}/common`, mode);
-  try {
-    const { losses, ms, dispatches } = await runPeers(run, steps);
-    return { ...summary(ms.slice(WARM)), first: ms[0]!, losses: new Map(losses.entries()), dispatches };
-  } finally {
-    run.model.destroy();
-  }
+/** All rounds of one framework; `failed` says why there are no more. */
+interface Entry {
+  readonly name: string;
+  readonly rounds: Measured[];
+  readonly warm: number;
+  readonly sameModel: boolean;
+  failed?: string;
 }
 
-/** `jax-js wasm lora steps 8 median 729.1 ms/step (min 700.0 p90 800.0; first 2000 ms)` and `loss 0:9.1927 1:…`. */
-async function jax({ folder, mode, steps }: Round): Promise<Measured> {
-  const text = await command("deno", ["run", "-A", "bench.mjs", "wasm", mode, String(steps)], `${folder}/jax-js`);
-  const [, median, best, first] = /median ([\d.]+) ms\/step \(min ([\d.]+) .*first ([\d.]+) ms\)/.exec(text) ?? [];
-  if (median === undefined) throw new UsageError("bench/peer", `Cannot read what jax-js printed: ${text.slice(-500)}`);
-  const losses = [...text.matchAll(/(\d+):(\d+\.\d+)/g)].map((m) => [Number(m[1]), Number(m[2])] as const);
-  return { median: Number(median), best: Number(best), first: Number(first), losses: new Map(losses) };
-}
-
-/** A folder with the inputs, jax-js installed beside them. */
-async function prepare(say: (text: string) => void): Promise<string> {
-  const folder = await Deno.makeTempDir({ prefix: "graft-peers-" });
-  for (const name of ["common", "jax-js"]) {
-    await Deno.mkdir(`${folder}/${name}`);
-    for await (const { name: file, isFile } of Deno.readDir(`${SHARED}/${name}`)) {
-      // Written afresh: the shared folder is read-only, and so would be copies.
-      if (isFile) await Deno.writeFile(`${folder}/${name}/${file}`, await Deno.readFile(`${SHARED}/${name}/${file}`));
+/** Round after round: ours, then every peer that takes part in it. The first entry is ours. */
+async function inTurns(run: Run, ready: readonly Ready[]): Promise<Entry[]> {
+  const { context: { quick, say }, mode } = run;
+  const steps = (most: number) => quick ? 3 : most;
+  const entry = (name: string, warm: number, sameModel: boolean): Entry => ({
+    ...{ name, sameModel, rounds: [] },
+    warm: quick ? 1 : warm,
+  });
+  const mine = entry(GRAFT, OURS.warm, true);
+  const others = ready.map((r) => ({
+    ready: r,
+    entry: { ...entry(r.peer.name, r.peer.warm, r.peer.sameModel), ...r.failed ? { failed: r.failed } : {} },
+  }));
+  for (let round = 0; round < (quick ? 1 : 3); round++) {
+    say(`${mode} step, round ${round + 1}: ${GRAFT}`);
+    mine.rounds.push(await graft(run, steps(OURS.steps)));
+    for (const { ready: { peer, folder }, entry } of others) {
+      if (entry.failed !== undefined || (peer.once && round > 0)) continue;
+      say(`${mode} step, round ${round + 1}: ${peer.name}`);
+      try {
+        entry.rounds.push(await other(run, peer, folder!, steps(peer.steps)));
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+        entry.failed = error.message;
+      }
     }
   }
-  if (!await made(`${folder}/common/init.bin`)) {
-    const given = await Deno.readFile(`${folder}/common/loraA.bin`);
-    try {
-      await command("python3", ["gen.py"], `${folder}/common`);
-    } catch (error) {
-      if (!(error instanceof UsageError || error instanceof Deno.errors.NotFound)) throw error;
-    }
-    const drawn = await Deno.readFile(`${folder}/common/loraA.bin`);
-    if (drawn.some((byte, i) => byte !== given[i])) say("peers: this numpy draws other numbers than the published run");
-  }
-  await command("npm", ["install", "--no-audit", "--no-fund"], `${folder}/jax-js`);
-  return folder;
+  return [mine, ...others.map(({ entry }) => entry)];
 }
 
-async function made(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+/** One step with an empty cache of the driver, then one with what that left there. */
+async function firstSteps(run: Run): Promise<FirstStep> {
+  await Deno.mkdir(run.drivers);
+  run.context.say(`${run.mode} step: first steps of ${GRAFT}, cold and warm`);
+  const seconds = async () => (await graft(run, 1)).ms[0]! / 1000;
+  return { cold: await seconds(), warm: await seconds() };
 }
 
-async function command(name: string, args: readonly string[], cwd: string): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(name, { args: [...args], cwd, stdin: "null" }).output();
-  const text = new TextDecoder().decode(stdout);
-  if (success) return text;
-  throw new UsageError("bench/peer", `Cannot run ${name} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+async function graft({ folder, mode, drivers }: Run, steps: number): Promise<Measured> {
+  const env = "--allow-env=DEBUG,PROFILE,FINITE,XDG_RUNTIME_DIR,DENO_WEBGPU_BACKEND";
+  const args = ["run", "--no-prompt", "--allow-read", env, GRAFT_SCRIPT, folder, mode, `${steps}`];
+  // Mesa's cache, and that of NVIDIA's driver.
+  const cache = { MESA_SHADER_CACHE_DIR: drivers, __GL_SHADER_DISK_CACHE_PATH: drivers };
+  return parseMeasured(await command("deno", args, { cwd: ROOT, env: cache, seconds: SECONDS }));
+}
+
+async function other({ folder, mode }: Run, peer: Peer, cwd: string, steps: number): Promise<Measured> {
+  const { script, backend } = peer;
+  const [program, args] = backend === "cpu"
+    ? [PYTHON, [`${ROOT}bench/peers/${script}`, folder, mode, `${steps}`]]
+    : ["deno", ["run", "--no-prompt", "--allow-read", "--allow-env", script, folder, backend, mode, `${steps}`]];
+  return parseMeasured(await command(program, args, { cwd, seconds: SECONDS }));
+}
+
+interface RowContext {
+  readonly mode: PeersMode;
+  readonly first: FirstStep;
+  /** Losses by step: the published ones, or ours where the weights are others. */
+  readonly known: ReadonlyMap<number, number>;
+}
+
+function rowOf({ name, rounds, warm, failed, sameModel }: Entry, { mode, first, known }: RowContext): Row {
+  const common = { family: "peers", name: `${mode} step, ${name}`, shape: "8x128", unit: "tokens/s" } as const;
+  if (rounds.length === 0) return { ...common, median: NaN, best: NaN, rate: NaN, note: `failed: ${failed}` };
+  const counted = rounds.map(({ ms }) => summary(ms.slice(warm)));
+  const median = summary(counted.map((c) => c.median)).median, best = Math.min(...counted.map((c) => c.best));
+  const errors = rounds.flatMap(({ losses }) =>
+    [...known].filter(([step]) => step < losses.length).map(([step, loss]) => Math.abs(losses[step]! - loss))
+  );
+  const { dispatches, note } = rounds[0]!;
+  const mine = name === GRAFT;
+  const notes = [
+    `rounds ${counted.map((c) => c.median.toFixed(0)).join(", ")} ms`,
+    mine
+      ? `first step ${first.cold.toFixed(2)} s cold, ${first.warm.toFixed(2)} s warm`
+      : `first step ${(rounds[0]!.ms[0]! / 1000).toFixed(2)} s`,
+    ...dispatches === undefined ? [] : [`${dispatches} dispatches`],
+    ...note === undefined ? [] : [note],
+    ...sameModel ? [] : ["its own model of the same size"],
+    ...failed === undefined ? [] : [`then failed: ${failed}`],
+  ];
+  const error = sameModel ? { error: Math.max(...errors) } : {};
+  return { ...common, ...error, median, best, rate: 1000 * 8 * 128 / best, note: notes.join("; ") };
 }
 
 async function requirePermissions(): Promise<void> {
+  const run = ["npm", "deno", "apt-get", PYTHON];
   const wanted: Deno.PermissionDescriptor[] = [
-    ...["npm", "deno", "python3"].map((command) => ({ name: "run", command }) as const),
+    ...run.map((command) => ({ name: "run", command }) as const),
     { name: "write", path: "/tmp" },
   ];
   const missing: string[] = [];
@@ -161,7 +190,6 @@ async function requirePermissions(): Promise<void> {
   }
   if (missing.length === 0) return;
   throw new UsageError("bench/permission", `Cannot run the peers as this run may not use ${missing.join(", ")}`, {
-    hint:
-      "deno run --allow-read --allow-env=XDG_RUNTIME_DIR,DENO_WEBGPU_BACKEND --allow-write=/tmp --allow-run=npm,deno,python3 bench/main.ts peers",
+    hint: `deno run --allow-read --allow-env --allow-write=/tmp --allow-run=${run.join(",")} bench/main.ts peers`,
   });
 }

@@ -31,12 +31,23 @@ export interface Peaks {
   readonly bytes: number;
 }
 
+/** A figure that has, or may have, a limit. */
+export interface Check {
+  readonly name: string;
+  readonly value: number;
+  /** The most that it should be on this device. */
+  readonly limit?: number;
+  readonly met?: boolean;
+}
+
 /** A run, as `--json` prints it and `--compare` reads it. */
 export interface Report {
   readonly device: string;
   readonly date: string;
   readonly peaks: Peaks;
   readonly rows: readonly Row[];
+  /** Ratios and what they should be. */
+  readonly checks?: readonly Check[];
 }
 
 /** The share of the roof that belongs to the unit. */
@@ -46,7 +57,7 @@ export function shareOf({ flops, bytes }: Peaks, rate: number, unit: "GFLOP/s" |
 
 const COLUMNS: readonly (readonly [title: string, width: number])[] = [
   ["family", -11],
-  ["name", -31],
+  ["name", -34],
   ["shape", -22],
   ["error", 8],
   ["median ms", 10],
@@ -75,6 +86,12 @@ export function line({ family, name, shape, error, median, best, rate, unit, sha
   return `${aligned(cells)}${note === undefined ? "" : `  ${note}`}`.trimEnd();
 }
 
+/** One line of a check. */
+export function checkLine({ name, value, limit, met }: Check): string {
+  const verdict = limit === undefined ? "" : `  ${met ? "met" : "MISSED"}, at most ${limit.toFixed(2)}`;
+  return `${name.padEnd(44)} ${value.toFixed(3).padStart(8)}${verdict}`;
+}
+
 function aligned(cells: readonly string[]): string {
   return cells.map((cell, i) => {
     const width = COLUMNS[i]![1];
@@ -83,6 +100,7 @@ function aligned(cells: readonly string[]): string {
 }
 
 function digits(x: number): string {
+  if (!Number.isFinite(x)) return "-";
   return x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x >= 0.1 ? x.toFixed(2) : x.toPrecision(2);
 }
 

@@ -2,10 +2,10 @@
 //
 // The peers' labels cover the last position too ([B, T + 1] tokens a batch), which a Hugging Face batch of T tokens
 // cannot say. So the arranged batches go to the same programs that `train` queues, one at a time.
-import { createModel, type GraftDevice, lora, type Model } from "../mod.ts";
-import { adamw, RING_SLOTS } from "../src/optim/mod.ts";
-import type { BatchInputs } from "../src/train/batch_inputs.ts";
-import type { Program } from "../src/train/state.ts";
+import { createModel, type GraftDevice, lora, type Model } from "../../mod.ts";
+import { adamw, RING_SLOTS } from "../../src/optim/mod.ts";
+import type { BatchInputs } from "../../src/train/batch_inputs.ts";
+import type { Program } from "../../src/train/state.ts";
 import {
   endTraining,
   microProgram,
@@ -14,8 +14,8 @@ import {
   type StepOptions,
   trainedLayout,
   updateStep,
-} from "../src/train/step.ts";
-import { writeFlat, writeWeight } from "../src/train/tensors.ts";
+} from "../../src/train/step.ts";
+import { writeFlat, writeWeight } from "../../src/train/tensors.ts";
 
 /** What is trained. */
 export type PeersMode = "lora" | "full";
