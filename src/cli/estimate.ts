@@ -1,16 +1,11 @@
 // Memory of a training step, without a device: the program of the largest batch is traced and planned as it will be.
-import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
+import type { AdapterConfig } from "../adapters/mod.ts";
 import { bytes } from "../core/dims.ts";
-import { Graph } from "../graph/graph.ts";
 import { plan } from "../graph/plan.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { fullSequence } from "../nn/full_sequence.ts";
-import type { LeafSource } from "../nn/scope.ts";
-import { causalLmLoss } from "../objectives/causal_lm.ts";
-import { backward } from "../ops/backward.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { lossScale } from "../train/forward.ts";
-import { countElements, type Inventory, recordingLeaves } from "../train/leaves.ts";
+import { countElements, type Inventory } from "../train/leaves.ts";
+import { traceStep } from "../train/trace.ts";
 
 /** What training needs on the device, in bytes. */
 export interface MemoryEstimate {
@@ -46,28 +41,18 @@ export interface EstimateOptions {
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
   const { inventory, adapter, optimizer, B, T, accumulate } = options;
-  const { leaves, inventory: traced } = recordingLeaves();
-  const graph = new Graph();
-  const m = {
-    graph,
-    adapter: adapter ? buildAdapter(adapter, "train") : undefined,
-    sequence: fullSequence({ B, T }),
-    leaves: adapter ? leaves : trainable(leaves),
-  };
-  const tokens = graph.leaf("input", "input_ids", [B * T], { dtype: "u32" });
-  const labels = graph.leaf("input", "labels", [B * T], { dtype: "u32" });
-  const loss = causalLmLoss(m, architecture, { tokens, labels, scale: lossScale(graph) });
-  const gradients = backward(graph, loss);
-  const { slotBytes } = plan(graph, [...gradients.values()]);
+  const { graph, inventory: traced } = traceStep(architecture, { adapter, B, T });
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
   const base = countElements(inventory.weights.values());
   const added = countElements(traced.params.values());
   const trainedParameters = adapter ? added : base;
-  // Gradients are counted as temporaries; a window of several batches adds their total.
-  const copies = optimizer.stateNames.length + (accumulate > 1 ? 1 : 0) + (adapter ? 1 : 0);
+  // Gradients and states; a window of several batches adds a total, and an adapter has parameters of its own.
+  const copies = 1 + optimizer.stateNames.length + (accumulate > 1 ? 1 : 0) + (adapter ? 1 : 0);
   const inputs = sum([...graph.leaves.values()].filter((v) => v.role === "input").map(bytes));
-  const weights = 4 * base, trained = 4 * trainedParameters * copies, temporaries = sum(slotBytes) + inputs;
+  const weights = 4 * base,
+    trained = 4 * trainedParameters * copies,
+    temporaries = sum(plan(graph).bufferBytes) + inputs;
   return {
     weights,
     trained,
@@ -77,9 +62,4 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
     baseParameters: base,
     parameters: base + added,
   };
-}
-
-/** The same source with every weight trained. */
-function trainable(leaves: LeafSource): LeafSource {
-  return { ...leaves, weight: (graph, name, shape) => graph.leaf("param", name, shape) };
 }

@@ -1,5 +1,5 @@
 // "Eager mode" is an interpreter over the same list: one dispatch a submit, each output looked at.
-import { size } from "../core/dims.ts";
+import { bytes, size } from "../core/dims.ts";
 import { NumericError } from "../core/errors.ts";
 import type { Range, Value, Values } from "../graph/graph.ts";
 import { valueOf } from "./binding.ts";
@@ -28,9 +28,10 @@ export async function interpret(executable: Executable): Promise<void> {
     await checked(device, `run ${where}`, () => {
       const encoder = device.gpu.createCommandEncoder();
       if (dispatches[i - 1]?.node !== node) {
-        // A slot holds what its last user left, and an op may leave a part unwritten that nobody reads.
+        // Scratch holds what its last user left, and an op may leave a part unwritten that nobody reads.
         for (const v of (node.outputs as Values).filter((v) => !graph.places.has(v))) {
-          encoder.clearBuffer(executable.locate(v).buffer);
+          const { buffer, offset } = executable.locate(v);
+          encoder.clearBuffer(buffer, 4 * offset, bytes(v));
         }
       }
       const pass = encoder.beginComputePass();

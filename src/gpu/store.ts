@@ -1,9 +1,9 @@
 // Buffers that several programs share: weights, trained tensors and states by name, and scratch memory in turns.
 //
 // Every program needs buffers for its temporaries, and one program runs at a time on a device's queue. So they all
-// take them from one arena; the buffers within one program are distinct.
+// place them in one arena of few buffers, which grows by what a program lacks.
 import { DeviceError } from "../core/errors.ts";
-import { createBuffer, destroyBuffer, padded, readBack, upload, type Words } from "./buffer.ts";
+import { createBuffer, destroyBuffer, readBack, upload, type Words } from "./buffer.ts";
 import type { GraftDevice } from "./device.ts";
 
 /** Buffers of one device. */
@@ -13,7 +13,7 @@ export interface Store {
   readonly buffers: Map<string, GPUBuffer>;
   /** Bytes asked for by name; buffers are padded. */
   readonly sizes: Map<string, number>;
-  /** Scratch buffers, largest first. */
+  /** Scratch buffers, in the order of their creation. */
   readonly arena: GPUBuffer[];
   /** The program that ran last: the arena holds its temporaries. */
   last: object | undefined;
@@ -25,21 +25,23 @@ export function createStore(device: GraftDevice): Store {
 }
 
 /**
- * Scratch buffers of at least `sizes` bytes: the largest takes the largest of the arena that fits, and so on;
- * what is missing is created.
+ * The scratch buffers of a plan over `arena`, where `sizes` are the bytes that it uses of each buffer: those of the
+ * arena come first, the others are created and join it.
  *
  * @throws {OutOfMemoryError} if it does not fit.
  */
-export async function borrow({ device, arena }: Store, sizes: readonly number[]): Promise<GPUBuffer[]> {
-  const free = [...arena];
-  const slots: GPUBuffer[] = [];
-  for (const i of sizes.keys().toArray().sort((a, b) => sizes[b]! - sizes[a]!)) {
-    const fits = free[0] !== undefined && free[0].size >= padded(sizes[i]!);
-    slots[i] = fits ? free.shift()! : await createBuffer(device, `scratch ${arena.length}`, sizes[i]!);
-    if (!fits) arena.push(slots[i]!);
+export async function borrow(
+  store: Store,
+  arena: readonly GPUBuffer[],
+  sizes: readonly number[],
+): Promise<GPUBuffer[]> {
+  const scratch = [...arena];
+  for (const bytes of sizes.slice(arena.length)) {
+    const buffer = await createBuffer(store.device, `scratch ${store.arena.length}`, bytes);
+    store.arena.push(buffer);
+    scratch.push(buffer);
   }
-  arena.sort((a, b) => b.size - a.size);
-  return slots;
+  return scratch;
 }
 
 /**

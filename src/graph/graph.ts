@@ -2,13 +2,13 @@
 //
 // Merging identical nodes is sound because a program never reads a resident value after writing it:
 // the nodes that write in place (optimizers, rings, caches) have no outputs, are never merged, and come last
-// for what they write. Slots hold stale data, so every kernel writes all of its outputs.
+// for what they write. Scratch memory holds stale data, so every kernel writes all of its outputs.
 import { type DType, isPacked, SEGMENTS, type Shape, size, type TensorType } from "../core/dims.ts";
 import { guaranteed, type Target } from "./target.ts";
 
 /**
  * Where a value lives. `input`: written before a run. `weight`: frozen, loaded once. `param`: trained.
- * `state`: kept between runs and programs (gradients, moments, rings, caches). `temp`: planned into shared slots.
+ * `state`: kept between runs and programs (gradients, moments, rings, caches). `temp`: planned into shared memory.
  */
 export type Role = "input" | "weight" | "param" | "state" | "temp";
 
@@ -123,7 +123,7 @@ export interface LeafOptions {
 export class Graph {
   readonly nodes: AnyNode[] = [];
   readonly values: Value[] = [];
-  /** Outputs that live inside a resident value instead of a slot. */
+  /** Outputs that live inside a resident value instead of scratch memory. */
   readonly places: Map<Value, Place> = new Map();
   readonly target: Target;
   readonly #seen = new Map<string, AnyNode>();

@@ -1,48 +1,67 @@
-// Memory plan: temporaries share slots by lifetime. A slot is a whole buffer, because WebGPU forbids reading and
-// writing one buffer in a dispatch; an output is placed before the node's inputs are released, for the same reason.
+// Memory plan: temporaries that are not alive together share memory, at offsets inside few buffers.
+//
+// WebGPU forbids reading and writing one buffer in a dispatch, even at different places. So what a node reads and what
+// it writes lie in different buffers, and so do its outputs: one of its kernels may read what another one wrote.
 import { bytes } from "../core/dims.ts";
 import type { Graph, Value, Values } from "./graph.ts";
+import { type Block, mostAlive, pack, type Spot } from "./pack.ts";
 
-/** Which slot every temporary lives in. */
+/** Where every temporary lives. */
 export interface Plan {
-  readonly slotOf: ReadonlyMap<Value, number>;
-  readonly slotBytes: readonly number[];
-  /** Bytes if every temporary had a buffer of its own. */
+  readonly spotOf: ReadonlyMap<Value, Spot>;
+  /** Bytes used of each buffer; the first are those of the arena. */
+  readonly bufferBytes: readonly number[];
+  /** Bytes if every temporary had memory of its own. */
   readonly naiveBytes: number;
   /** Largest sum of bytes alive at one node: no plan of this order can need less. */
   readonly lowerBytes: number;
 }
 
-/** Assign a slot to every temporary of `graph`; those in `keep` live to the end. */
-export function plan(graph: Graph, keep: readonly Value[] = []): Plan {
-  const lastUse = new Map<Value, number>();
-  graph.nodes.forEach((node, i) => {
-    for (const v of node.inputs as Values) lastUse.set(v, i);
-    for (const v of node.outputs as Values) lastUse.set(v, i);
-  });
-  for (const v of keep) lastUse.set(v, Infinity);
+/** Options of {@linkcode plan}. */
+export interface PlanOptions {
+  /** Temporaries that live to the end. */
+  readonly keep?: readonly Value[];
+  /** Bytes of buffers that exist already, to be used first. */
+  readonly arena?: readonly number[];
+}
 
-  const slotOf = new Map<Value, number>();
-  const slotBytes: number[] = [];
-  const free: number[] = [];
-  let naiveBytes = 0, liveBytes = 0, lowerBytes = 0;
-  graph.nodes.forEach((node, i) => {
-    const outputs = (node.outputs as Values).filter((v) => !graph.places.has(v));
-    for (const v of outputs) {
-      naiveBytes += bytes(v);
-      liveBytes += bytes(v);
-      free.sort((a, b) => slotBytes[a]! - slotBytes[b]!);
-      const fit = free.findIndex((s) => slotBytes[s]! >= bytes(v));
-      const slot = free.splice(fit < 0 ? -1 : fit, 1)[0] ?? slotBytes.push(0) - 1;
-      slotBytes[slot] = Math.max(slotBytes[slot]!, bytes(v));
-      slotOf.set(v, slot);
+/** Give a place to every temporary of `graph`. */
+export function plan(graph: Graph, { keep = [], arena = [] }: PlanOptions = {}): Plan {
+  const { alignment, maxBuffer } = graph.target;
+  const born = new Map<Value, number>(), dies = new Map<Value, number>();
+  const apart = new Map<Value, Set<number>>();
+  const indexOf = new Map<Value, number>();
+  graph.nodes.forEach(({ inputs, outputs }, i) => {
+    for (const v of outputs as Values) {
+      if (graph.places.has(v)) continue;
+      indexOf.set(v, indexOf.size);
+      born.set(v, i);
+      apart.set(v, new Set());
     }
-    lowerBytes = Math.max(lowerBytes, liveBytes);
-    for (const v of new Set([...node.inputs as Values, ...outputs])) {
-      if (!slotOf.has(v) || lastUse.get(v) !== i) continue;
-      liveBytes -= bytes(v);
-      free.push(slotOf.get(v)!);
+    const temps = new Set([...inputs as Values, ...outputs as Values].filter((v) => born.has(v)));
+    for (const v of temps) {
+      dies.set(v, i);
+      for (const w of outputs as Values) {
+        if (v === w || !born.has(w)) continue;
+        apart.get(v)!.add(indexOf.get(w)!);
+        apart.get(w)!.add(indexOf.get(v)!);
+      }
     }
   });
-  return { slotOf, slotBytes, naiveBytes, lowerBytes };
+  for (const v of keep) dies.set(v, graph.nodes.length);
+
+  const values = [...indexOf.keys()];
+  const blocks: Block[] = values.map((v) => ({
+    bytes: Math.ceil(bytes(v) / alignment) * alignment,
+    from: born.get(v)!,
+    to: dies.get(v)!,
+    apart: apart.get(v)!,
+  }));
+  const { spots, used } = pack(blocks, { existing: arena, maxBuffer });
+  return {
+    spotOf: new Map(values.map((v, i) => [v, spots[i]!])),
+    bufferBytes: used,
+    naiveBytes: values.reduce((sum, v) => sum + bytes(v), 0),
+    lowerBytes: mostAlive(values.map((v) => ({ bytes: bytes(v), from: born.get(v)!, to: dies.get(v)! }))),
+  };
 }

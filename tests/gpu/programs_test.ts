@@ -12,7 +12,7 @@ import { add, multiply, scale } from "../../src/ops/elementwise.ts";
 import { gpuTest } from "../device.ts";
 import { assertCode, raw } from "./raw.ts";
 
-/** y = ((2x) + x) · 2x over n elements: two slots. */
+/** y = ((2x) + x) · 2x over n elements. */
 async function bucket(
   device: GraftDevice,
   store: Store,
@@ -61,18 +61,46 @@ gpuTest("arena: programs take turns with the scratch of the largest", async (dev
   assertEquals(device.memory.bytes, before);
 });
 
-gpuTest("arena: a larger program later creates what is missing", async (device) => {
+gpuTest("arena: a larger program later adds what is missing, and no more", async (device) => {
   const store = createStore(device);
   const small = await bucket(device, store, 64), large = await bucket(device, store, 4096);
-  const after = await bucket(device, store, 4096);
-  assertEquals(store.arena.length, small.program.dispatches.length + large.program.dispatches.length);
-  for (const { program, y } of [small, large, after]) {
+  const held = store.arena.length;
+  const after = await bucket(device, store, 4096), between = await bucket(device, store, 1024);
+  assertEquals(store.arena.length, held, "what fits creates nothing");
+  const total = store.arena.reduce((sum, { size }) => sum + size, 0);
+  assertEquals(
+    total,
+    small.program.scratchBytes + large.program.scratchBytes,
+    "none of the small ones was large enough",
+  );
+  for (const { program, y } of [small, large, after, between]) {
     run(program);
     assertEquals((await read(program, [y]))[0]![0], 6 * y.shape[0]! ** 2);
     program.destroy();
   }
   release(store);
   assertEquals(store.arena.length, 0);
+});
+
+gpuTest("arena: temporaries share buffers at offsets, and the summary has this program's own use", async (device) => {
+  const store = createStore(device);
+  await bucket(device, store, 65536);
+  const graph = new Graph(device.target);
+  const x = graph.leaf("input", "x", [100]);
+  const values = Array.from({ length: 20 }, (_, i) => scale(x, i));
+  const y = values.reduce((sum, v) => add(sum, v));
+  const program = await compile(graph, { store, keep: [y], name: "many" });
+  write(program, x, new Float32Array(100).fill(1));
+  run(program);
+  assertEquals((await read(program, [y]))[0], new Float32Array(100).fill(190));
+  const places = values.map((v) => program.locate(v));
+  assert(new Set(places.map(({ buffer }) => buffer)).size < values.length);
+  const step = Math.ceil(400 / device.target.alignment) * device.target.alignment;
+  assert(places.every(({ offset }) => (4 * offset) % device.target.alignment === 0));
+  assert(program.scratchBytes >= 21 * step && program.scratchBytes <= 22 * step, `${program.scratchBytes}`);
+  assertStringIncludes(program.summary, "temporaries 0.01 MiB in ");
+  program.destroy();
+  release(store);
 });
 
 gpuTest("memory: live bytes are constant over 1,000 runs, and all is destroyed", async (device) => {

@@ -1,0 +1,54 @@
+// The program of a training step without a device: for estimates of memory, and for tests of plans.
+import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { fullSequence } from "../nn/full_sequence.ts";
+import type { LeafSource } from "../nn/scope.ts";
+import { causalLmLoss } from "../objectives/causal_lm.ts";
+import { backward } from "../ops/backward.ts";
+import { flatLayout } from "../optim/flat.ts";
+import { placeGradients } from "../optim/gradients.ts";
+import { recordLoss } from "../optim/window.ts";
+import { lossScale } from "./forward.ts";
+import { type Inventory, recordingLeaves } from "./leaves.ts";
+
+/** What the program depends on. */
+export interface TraceOptions {
+  /** The adapter; without one all weights are trained. */
+  readonly adapter: AdapterConfig | undefined;
+  /** Rows of a batch. */
+  readonly B: number;
+  /** Tokens of a row. */
+  readonly T: number;
+  /** The device; any by default. */
+  readonly target?: Target;
+}
+
+/** The program of one micro-batch as training compiles it, and the tensors that it asked for. */
+export function traceStep(
+  architecture: Architecture,
+  { adapter, B, T, target }: TraceOptions,
+): { readonly graph: Graph; readonly inventory: Inventory } {
+  const { leaves, inventory } = recordingLeaves();
+  const graph = new Graph(target);
+  const m = {
+    graph,
+    adapter: adapter ? buildAdapter(adapter, "train") : undefined,
+    sequence: fullSequence({ B, T }),
+    leaves: adapter ? leaves : trainable(leaves),
+  };
+  const tokens = graph.leaf("input", "input_ids", [B * T], { dtype: "u32" });
+  const labels = graph.leaf("input", "labels", [B * T], { dtype: "u32" });
+  const loss = causalLmLoss(m, architecture, { tokens, labels, scale: lossScale(graph) });
+  const gradients = backward(graph, loss);
+  const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));
+  placeGradients(graph, gradients, flatLayout(trained, { maxWords: graph.target.maxBinding / 4 }));
+  recordLoss(graph, loss);
+  return { graph, inventory };
+}
+
+/** The same source with every weight trained. */
+function trainable(leaves: LeafSource): LeafSource {
+  return { ...leaves, weight: (graph, name, shape) => graph.leaf("param", name, shape) };
+}

@@ -1,0 +1,51 @@
+// What every plan must obey, straight from the definitions of being alive and of a dispatch.
+import { assert, assertEquals } from "@std/assert";
+import { bytes } from "../../src/core/dims.ts";
+import type { Graph, Values } from "../../src/graph/graph.ts";
+import { plan, type PlanOptions } from "../../src/graph/plan.ts";
+
+/** Simulate the lives of all temporaries of a plan; returns its bytes. */
+export function verify(graph: Graph, options: PlanOptions = {}): number {
+  const { keep = [], arena = [] } = options;
+  const { spotOf, bufferBytes, naiveBytes, lowerBytes } = plan(graph, options);
+  const { alignment, maxBuffer } = graph.target;
+  const temps = graph.nodes.flatMap((node, born) =>
+    (node.outputs as Values).filter((v) => !graph.places.has(v)).map((v) => ({ v, born, dies: born }))
+  );
+  const byValue = new Map(temps.map((temp) => [temp.v, temp]));
+  graph.nodes.forEach(({ inputs }, i) =>
+    (inputs as Values).forEach((v) => byValue.has(v) && (byValue.get(v)!.dies = i))
+  );
+  for (const v of keep) if (byValue.has(v)) byValue.get(v)!.dies = Infinity;
+
+  assertEquals(new Set(spotOf.keys()), new Set(byValue.keys()));
+  for (const { v } of temps) {
+    const { buffer, offset } = spotOf.get(v)!;
+    assert(
+      offset >= 0 && offset % alignment === 0 && offset + bytes(v) <= bufferBytes[buffer]!,
+      `${v.name} is outside`,
+    );
+  }
+  bufferBytes.forEach((n, i) => assert(n <= (arena[i] ?? maxBuffer), `buffer ${i} has ${n} bytes`));
+  graph.nodes.forEach(({ outputs, inputs }, now) => {
+    const alive = temps.filter(({ born, dies }) => born <= now && now <= dies).map(({ v }) => ({
+      v,
+      ...spotOf.get(v)!,
+    }));
+    alive.sort((a, b) => a.buffer - b.buffer || a.offset - b.offset);
+    for (const [i, { v, buffer, offset }] of alive.entries()) {
+      const next = alive[i + 1];
+      assert(next?.buffer !== buffer || offset + bytes(v) <= next.offset, `${v.name} overlaps ${next?.v.name}`);
+    }
+    const buffers = (list: Values) => list.map((v) => spotOf.get(v)?.buffer).filter((b) => b !== undefined);
+    const written = buffers(outputs as Values);
+    assertEquals(new Set(written).size, written.length, "outputs of one node share a buffer");
+    for (const b of buffers(inputs as Values)) assert(!written.includes(b), "a node reads and writes one buffer");
+  });
+  const alive = graph.nodes.map((_, i) =>
+    temps.filter(({ born, dies }) => born <= i && i <= dies).reduce((sum, { v }) => sum + bytes(v), 0)
+  );
+  assertEquals(lowerBytes, Math.max(0, ...alive));
+  assertEquals(naiveBytes, temps.reduce((sum, { v }) => sum + bytes(v), 0));
+  return bufferBytes.reduce((a, b) => a + b, 0);
+}
