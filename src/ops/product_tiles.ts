@@ -23,9 +23,10 @@ const STORES = { large: 64, medium: 32, small: 8 };
 
 /** The tile of one subgroup of `lanes` lanes. Wide lanes grow by rows first, narrow ones by columns. */
 export function softwareTile({ M, N, work, wide }: TileShape, lanes: number): SoftwareTile {
-  const stores = work >= LARGE ? STORES.large : work >= MEDIUM ? STORES.medium : STORES.small;
+  // Odd rows are read and written word by word: wide lanes still load half as often, but four stores are one here.
+  const stores = work >= LARGE && wide ? STORES.large : work >= MEDIUM ? STORES.medium : STORES.small;
   const fit = (most: number) => [32, 16, 8].find((rows) => rows <= most && rows < 2 * M) ?? 8;
-  if (wide && N > 2 * lanes) {
+  if (N > 2 * lanes && (wide || stores > STORES.small)) {
     const rows = fit(stores);
     return { lanes, rows, width: 4, groups: N > 4 * lanes && 2 * rows <= stores ? 2 : 1 };
   }
