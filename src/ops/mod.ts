@@ -77,7 +77,8 @@ export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul
 export { addPositions, type AddPositionsOptions } from "./positions.ts";
 export { rmsNorm, type RmsNormOptions } from "./rms_norm.ts";
 export { rope, ropeAt, type RopeOptions, type RopeValues } from "./rope.ts";
-export { type RopeScaling, type RopeTableOptions, type RopeTables, ropeTables } from "./rope_tables.ts";
+export { type RopeScaling } from "./rope_scaling.ts";
+export { type RopeTableOptions, type RopeTables, ropeTables } from "./rope_tables.ts";
 export { argmax, penalizeRepeats, sample, type SampleOptions } from "./sample.ts";
 export { scaleBy } from "./scale_by.ts";
 export { mse, type MseOptions } from "./mse.ts";

@@ -1,25 +1,10 @@
-// Tables of cos and sin for rotary positions, with the frequency scalings of Hugging Face's modeling_rope_utils.py.
+// Tables of cos and sin for rotary positions.
 //
-//   angle[t, j] = t · f[j]        f[j] = theta^(−2j/E), j < E/2, then scaled
+//   angle[t, j] = t · f[j]        f[j] = theta^(−2j/E), j < E/2, then scaled (see rope_scaling.ts)
 //
 // Computed in float64: a GPU's sin of large arguments is off by 6e-4.
-import { ModelError, printable } from "../core/errors.ts";
-
-/** `rope_scaling` (or `rope_parameters`) of a config.json. */
-export interface RopeScaling {
-  /** `"default"`, `"linear"` or `"llama3"`. */
-  readonly rope_type?: string;
-  /** The older name of `rope_type`. */
-  readonly type?: string;
-  /** Linear and llama3: how much longer the context became. */
-  readonly factor?: number;
-  /** Llama3: wavelengths above original_max_position_embeddings / this are divided by `factor`. */
-  readonly low_freq_factor?: number;
-  /** Llama3: wavelengths below original_max_position_embeddings / this stay as they are. */
-  readonly high_freq_factor?: number;
-  /** Llama3: positions that the model was first trained with. */
-  readonly original_max_position_embeddings?: number;
-}
+import { ModelError } from "../core/errors.ts";
+import { ropeFrequencies, type RopeScaling } from "./rope_scaling.ts";
 
 /** Options of {@linkcode ropeTables}. */
 export interface RopeTableOptions {
@@ -62,54 +47,14 @@ export function ropeTables({ positions, E, theta = 10000, scaling }: RopeTableOp
     );
   }
   const half = E / 2;
-  const scale = scalingOf(scaling ?? {});
-  const frequencies = Float64Array.from({ length: half }, (_, j) => scale(theta ** (-2 * j / E)));
+  const { frequencies, amplitude } = ropeFrequencies({ E, theta, scaling: scaling ?? {} });
   const cos = new Float32Array(positions * half);
   const sin = new Float32Array(positions * half);
   for (let t = 0; t < positions; t++) {
     for (let j = 0; j < half; j++) {
-      cos[t * half + j] = Math.cos(t * frequencies[j]!);
-      sin[t * half + j] = Math.sin(t * frequencies[j]!);
+      cos[t * half + j] = amplitude * Math.cos(t * frequencies[j]!);
+      sin[t * half + j] = amplitude * Math.sin(t * frequencies[j]!);
     }
   }
   return { cos, sin };
-}
-
-const REQUIRED: Readonly<Record<string, readonly Exclude<keyof RopeScaling, "rope_type" | "type">[]>> = {
-  default: [],
-  linear: ["factor"],
-  llama3: ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
-};
-
-/** How a frequency is scaled. */
-function scalingOf(scaling: RopeScaling): (frequency: number) => number {
-  const type = scaling.rope_type ?? scaling.type ?? "default";
-  const required = Object.hasOwn(REQUIRED, type) ? REQUIRED[type] : undefined;
-  if (!required) {
-    throw new ModelError(
-      "config/rope_scaling",
-      `Cannot scale rotary positions as "${printable(String(type))}": supported are ${
-        Object.keys(REQUIRED).join(", ")
-      }`,
-      { hint: "Use a model with one of these, or its version with the original context length." },
-    );
-  }
-  const problems = required.filter((key) => !(Number.isFinite(scaling[key]) && scaling[key]! > 0))
-    .map((key) => `${key} must be a positive number: received ${printable(String(scaling[key]))}`);
-  const { factor = 1, low_freq_factor: low = 1, high_freq_factor: high = 2, original_max_position_embeddings = 1 } =
-    scaling;
-  if (type === "llama3" && problems.length === 0 && high <= low) {
-    problems.push(`high_freq_factor must be above low_freq_factor: received ${high} and ${low}`);
-  }
-  if (problems.length > 0) {
-    throw new ModelError("config/rope_scaling", `Cannot scale rotary positions as "${type}": ${problems.join("; ")}`);
-  }
-  if (type === "default") return (f) => f;
-  if (type === "linear") return (f) => f / factor;
-  return (f) => {
-    const turns = original_max_position_embeddings * f / (2 * Math.PI); // over the original context
-    // 0: a long wave, divided by the factor; 1: a short one, kept; a blend between the two.
-    const kept = Math.min(1, Math.max(0, (turns - low) / (high - low)));
-    return (1 - kept) * f / factor + kept * f;
-  };
 }

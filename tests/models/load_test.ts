@@ -28,7 +28,7 @@ Deno.test("config.json: every problem of a Llama is listed", () => {
     attention_bias: "no",
     hidden_act: "gelu\x1b",
     rope_theta: -1,
-    rope_scaling: { rope_type: "yarn", factor: 2 },
+    rope_scaling: { rope_type: "yarn", factor: 0 },
   };
   assertEquals(fields({ ...wrong, rms_norm_eps: "x" }).sort(), [
     ...["attention_bias", "hidden_act", "hidden_size", "max_position_embeddings", "num_hidden_layers"],
@@ -57,7 +57,7 @@ Deno.test("config.json: every problem of a GPT-2 is listed", () => {
 });
 
 Deno.test("config.json: rope rules that are not known, or lack numbers, are refused", () => {
-  for (const rope_type of ["yarn", "dynamic", "longrope", "constructor"]) {
+  for (const rope_type of ["yarn", "dynamic", "longrope", "su", "constructor"]) {
     assertEquals(fields({ ...LLAMA, rope_scaling: { rope_type } }), ["rope_scaling"]);
     assertEquals(fields({ ...LLAMA, rope_parameters: { rope_type, rope_theta: 1e4 } }), ["rope_scaling"]);
   }

@@ -112,13 +112,44 @@ Deno.test("rope tables: llama3 keeps short waves, divides long ones and blends b
   }
 });
 
+Deno.test("rope tables: dynamic leaves the positions of the first training as they are", () => {
+  const scaling = { type: "dynamic", factor: 4 };
+  assertEquals(ropeTables({ positions: 9, E: 8, scaling }), ropeTables({ positions: 9, E: 8 }));
+});
+
+Deno.test("rope tables: YaRN keeps columns that turn often, divides those that turn rarely, and is louder", () => {
+  // Qwen2.5's long context: theta 1e6, factor 4, 32768 positions. By hand: 32 turns end at column 23.6, one at 39.7,
+  // so columns to 23 are kept, those from 40 divided; cos and sin grow by 0.1 · ln 4 + 1.
+  const E = 128, scaling = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32768 };
+  const { cos, sin } = ropeTables({ positions: 2, E, theta: 1e6, scaling });
+  for (let j = 0; j < E / 2; j++) {
+    const f = 1 / 1e6 ** (2 * j / E);
+    const divided = Math.min(1, Math.max(0, (j - 23) / 17));
+    const expected = divided * f / 4 + (1 - divided) * f;
+    assertAlmostEquals(sin[E / 2 + j]! / (1.1386294361119891 * Math.sin(expected)), 1, 1e-7);
+    assertAlmostEquals(cos[j]!, 1.1386294361119891, 1e-7);
+  }
+  // DeepSeek-V2: 0.707 on both sides cancels; a given factor counts as it is; borders may stay broken numbers.
+  const loud = (extra: object) => ropeTables({ positions: 1, E, theta: 1e6, scaling: { ...scaling, ...extra } }).cos[0];
+  assertEquals(loud({ mscale: 0.707, mscale_all_dim: 0.707 }), 1);
+  assertEquals(loud({ attention_factor: 2 }), 2);
+  const borders = ropeTables({ positions: 2, E, theta: 1e6, scaling: { ...scaling, truncate: false } }).sin;
+  const low = 64 * Math.log(32768 / (64 * Math.PI)) / Math.log(1e6);
+  const high = 64 * Math.log(32768 / (2 * Math.PI)) / Math.log(1e6);
+  const share = (30 - low) / (high - low), f = 1e6 ** (-60 / 128);
+  assertAlmostEquals(borders[E / 2 + 30]! / (1.1386294361119891 * Math.sin(share * f / 4 + (1 - share) * f)), 1, 1e-7);
+});
+
 Deno.test("rope tables: what is not supported is named, and all that is missing", () => {
   const refuse = (scaling: Record<string, unknown>, text: string) => {
     const error = assertThrows(() => ropeTables({ positions: 1, E: 4, scaling }), ModelError, text);
     assertEquals(error.code, "config/rope_scaling");
   };
-  refuse({ rope_type: "yarn", factor: 2 }, 'as "yarn": supported are default, linear, llama3');
-  refuse({ type: "dynamic", factor: 2 }, 'as "dynamic"');
+  refuse({ rope_type: "longrope", factor: 2 }, 'as "longrope": supported are default, linear, dynamic, llama3, yarn');
+  refuse({ rope_type: "yarn", factor: 2 }, "original_max_position_embeddings must be a positive number");
+  const yarn = { rope_type: "yarn", factor: 2, original_max_position_embeddings: 64 };
+  refuse({ ...yarn, beta_fast: 1, beta_slow: 2 }, "beta_fast must be above beta_slow: received 1 and 2");
+  refuse({ ...yarn, attention_factor: "x" }, "attention_factor must be a positive number: received x");
   refuse({ type: "toString" }, 'as "toString"');
   refuse({ rope_type: "linear" }, "factor must be a positive number: received undefined");
   refuse(
