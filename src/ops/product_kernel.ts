@@ -16,6 +16,7 @@ import { floatBits, type Kernel, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { MatrixRef, ProductCall, ProductPart } from "./product.ts";
 import { bind, type Bound, type Piece } from "./product_cut.ts";
+import { fewRowsKernel } from "./product_few_rows.ts";
 import { type Skinny, skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
 const CAUSAL = { none: 0, skip: 1, limit: 2, start: 3 } as const;
@@ -29,9 +30,10 @@ export function pieceKernel(piece: Piece, target: Target): Kernel {
     read: [a, b, bias, add, lowA, lowB].filter((x) => x !== undefined).map(({ binding }) => binding),
     write: [c.binding],
     uniform: uniformOf(piece, bound),
-    ...(target.kind === "software" && target.subgroup > 0
-      ? softwareKernel(piece, bound, target)
-      : skinnyBody(piece, bound) ?? tiledKernel(piece, bound, target)),
+    ...(fewRowsKernel(piece, featuresOf(piece, bound, true), target) ??
+      (target.kind === "software" && target.subgroup > 0
+        ? softwareKernel(piece, bound, target)
+        : skinnyBody(piece, bound) ?? tiledKernel(piece, bound, target))),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Shape, TensorType } from "../core/dims.ts";
 import type { Kernel, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { type ProductCall, productKernels } from "./product.ts";
+import { hasFewRows } from "./product_few_rows.ts";
 import { sharesKernel } from "./product_kernel.ts";
 import { ENOUGH_WORKGROUPS, skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
@@ -37,6 +38,7 @@ const STEP = 16;
 
 /** How many shares a product is worth cutting into: 1 for none; shares are equal and multiples of four summands. */
 export function shareCount({ parts, ...sizes }: SplitSizes, target: Target): number {
+  if (hasFewRows(sizes, target)) return 1;
   const { K } = sizes;
   const products = (parts ?? [sizes]).map((part) => ({ ...sizes, ...part }));
   if (products.some((product) => product.K !== K)) return 1; // one stride leads from share to share

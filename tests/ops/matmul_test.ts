@@ -153,6 +153,28 @@ for (const kind of ["software", "gpu"] as const) {
   );
 }
 
+// Few rows: kernels of their own, with whole and ragged tiles, and a second group of rows.
+for (const device of classes) {
+  for (const M of [1, 3, 4, 6, 16]) {
+    cases.push(
+      matmulCase({ M, N: 37, K: 36 }, false, true, device),
+      matmulCase({ M, N: 36, K: 40 }, false, false, device),
+    );
+  }
+  cases.push(
+    matmulCase({ M: 1, N: 64, K: 1024 }, false, true, device),
+    matmulCase({ M: 2, N: 64, K: 1024 }, false, false, device),
+    matmulCase({ M: 1, N: 4, K: 4 }, false, false, device),
+    matmulCase({ M: 1, N: 1, K: 4 }, false, true, device),
+    matmulCase({ M: 1, N: 8200, K: 4 }, false, false, device), // wide enough for many columns side by side
+  );
+  for (const transposed of [false, true]) {
+    cases.push(linearCase(transposed, true, { M: 1, N: 132, K: 20 }, { ...device, maxBinding: 2048 }));
+    cases.push(loraCase({ M: 1, N: 36, K: 12, R: 8, transposed, bias: true, dropout: false, device }));
+    cases.push(loraCase({ M: 2, N: 36, K: 12, R: 3, transposed, bias: false, dropout: false, device }));
+  }
+}
+
 for (const shape of [[1, 1], [7, 5], [200, 12], [131, 67]] as const) {
   cases.push({
     op: "column_sum",
