@@ -49,9 +49,11 @@ export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
 export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";
 export { generateIds, type GenerateOptions, type SamplingOptions } from "./src/train/generate.ts";
+export { type Quantize } from "./src/train/formats.ts";
 export { createModel, loadModel, type LoadModelOptions } from "./src/train/load.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
 export { type StepRecord } from "./src/train/figures.ts";
 export { type TrainOptions } from "./src/train/train_options.ts";
+export { type QuantizedFolder, quantizeFolder, type QuantizeFolderOptions } from "./src/train/quantize.ts";
 export { train, type TrainRun } from "./src/train/trainer.ts";

@@ -15,7 +15,7 @@ import {
   trainedLayout,
   updateStep,
 } from "../../src/train/step.ts";
-import { writeFlat, writeWeight } from "../../src/train/tensors.ts";
+import { writeFlat, writeStored } from "../../src/train/tensors.ts";
 
 /** What is trained. */
 export type PeersMode = "lora" | "full";
@@ -84,7 +84,8 @@ export async function loadPeers(device: GraftDevice, folder: string, mode: Peers
   const weights = await floats(`${folder}/${mode === "lora" ? "base" : "init"}.bin`);
   for (const { name, shape, offset } of layout.layout) {
     const length = shape.reduce((a, b) => a * b, 1);
-    writeWeight(model.state, `transformer.${checkpointName(name)}`, weights.slice(offset, offset + length));
+    const words = new Uint32Array(weights.slice(offset, offset + length).buffer);
+    await writeStored(model.state, `transformer.${checkpointName(name)}`, { format: undefined, words });
   }
   if (mode === "lora") {
     await model.addAdapter(lora({ rank: r, alpha, targetModules: ["c_attn"] }));

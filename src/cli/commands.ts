@@ -8,8 +8,11 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
 import { parity } from "./parity.ts";
+import { quantize } from "./quantize.ts";
 
 /** Every command, in the order of the help. */
 export const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, download, generate, evaluate, merge, inspect, doctor, parity].map((entry) => [entry.name, entry]),
+  [finetune, download, generate, evaluate, merge, quantize, inspect, doctor, parity].map((
+    entry,
+  ) => [entry.name, entry]),
 );

@@ -4,12 +4,13 @@ import { bytes } from "../core/dims.ts";
 import { plan } from "../graph/plan.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
+import type { Formats } from "../train/formats.ts";
 import { countElements, type Inventory } from "../train/leaves.ts";
 import { traceStep } from "../train/trace.ts";
 
 /** What training needs on the device, in bytes. */
 export interface MemoryEstimate {
-  /** Weights of the base, f32. */
+  /** Weights of the base, in their formats. */
   readonly weights: number;
   /** Trained tensors with their gradients and the optimizer's states. */
   readonly trained: number;
@@ -27,6 +28,8 @@ export interface MemoryEstimate {
 /** What decides about the memory. */
 export interface EstimateOptions {
   readonly inventory: Inventory;
+  /** Formats of packed weights. */
+  readonly formats: Formats;
   /** The adapter; without one all weights are trained. */
   readonly adapter: AdapterConfig | undefined;
   readonly optimizer: Optimizer;
@@ -40,7 +43,7 @@ export interface EstimateOptions {
 
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
-  const { inventory, adapter, optimizer, B, T, accumulate } = options;
+  const { inventory, formats, adapter, optimizer, B, T, accumulate } = options;
   const { graph, inventory: traced } = traceStep(architecture, { adapter, B, T });
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
@@ -50,7 +53,7 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
   // Gradients and states; a window of several batches adds a total, and an adapter has parameters of its own.
   const copies = 1 + optimizer.stateNames.length + (accumulate > 1 ? 1 : 0) + (adapter ? 1 : 0);
   const inputs = sum([...graph.leaves.values()].filter((v) => v.role === "input").map(bytes));
-  const weights = 4 * base,
+  const weights = weightBytes(inventory, formats),
     trained = 4 * trainedParameters * copies,
     temporaries = sum(plan(graph).bufferBytes) + inputs;
   return {
@@ -62,4 +65,11 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
     baseParameters: base,
     parameters: base + added,
   };
+}
+
+/** Bytes of all weights on the device. */
+export function weightBytes({ weights }: Inventory, formats: Formats): number {
+  let sum = 0;
+  for (const { name, shape } of weights.values()) sum += bytes({ shape, dtype: formats.get(name) ?? "f32" });
+  return sum;
 }

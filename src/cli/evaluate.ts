@@ -4,13 +4,14 @@ import { evaluate as evaluateModel } from "../train/evaluate.ts";
 import { defineCommand, type Entry, printableText } from "./command.ts";
 import { MAX_LENGTH } from "./defaults.ts";
 import { digits, table } from "./format.ts";
-import { checkModelPaths, modelFields, withModel } from "./open_model.ts";
+import { checkModelPaths, modelFields, quantizeFields, withModel } from "./open_model.ts";
 import { bundled } from "./paths.ts";
 import { refuse } from "./arguments.ts";
 import { choice, count, flag, path } from "./settings.ts";
 
 const schema = {
   ...modelFields,
+  ...quantizeFields,
   data: path("rows: a file, or a folder with valid.jsonl (the bundled set)"),
   split: choice("which file of a folder", ["train", "valid", "test"], { default: "valid" }),
   task: choice("what the model does", ["causal-lm"], { default: "causal-lm" }),

@@ -64,7 +64,10 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
   const { settings, adapter, output } = plan;
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
-  const model = await loadModel(device, plan.model, { warn: (text) => terminal.note(`warning: ${text}`) });
+  const model = await loadModel(device, plan.model, {
+    quantize: settings.quantize,
+    warn: (text) => terminal.note(`warning: ${text}`),
+  });
   await (adapter ? model.addAdapter(adapter, { seed: settings.seed }) : model.unfreeze());
   const before = await measure(model, plan, terminal);
   showBefore(terminal, { device, before });

@@ -18,6 +18,7 @@ import { adagrad } from "../optim/adagrad.ts";
 import { adam, adamw } from "../optim/adam.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { sgd } from "../optim/sgd.ts";
+import { type Formats, type Quantize, weightFormats } from "../train/formats.ts";
 import type { Inventory } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
 import { matchWeights } from "../train/weights.ts";
@@ -65,7 +66,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const shipped = bundled();
   const paths = await checkPaths(settings, given, shipped);
   const { model, data: dataPath, output } = paths;
-  const { architecture, inventory, warnings } = await inspectModel(model);
+  const { architecture, inventory, formats, warnings } = await inspectModel(model, settings.quantize);
   const tokenizer = await loadTokenizer(model, { rows: architecture.V });
 
   const { positions, V } = architecture;
@@ -90,6 +91,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const { padding } = epochPlan(data.examples, { batchSize, seed: settings.seed, ...shape });
   const memory = estimateMemory(architecture, {
     inventory,
+    formats,
     adapter,
     optimizer,
     B: Math.min(batchSize, data.examples.length),
@@ -131,6 +133,9 @@ async function checkPaths(
   const problems = [
     ...(settings.method === "full" ? ADAPTER_ONLY.filter((name) => given[name] !== undefined) : [])
       .map((name) => `--${flagName(name)} has no meaning with --method full`),
+    ...(settings.method === "full" && settings.quantize !== "none"
+      ? [`--quantize ${settings.quantize} keeps weights that --method full would train: train an adapter`]
+      : []),
     ...(model === undefined ? ["--model must be given: the bundled base comes with the repository"] : []),
     ...(data === undefined ? ["--data must be given: the bundled set comes with the repository"] : []),
     ...await pathProblems("--model", model, "folder"),
@@ -166,15 +171,21 @@ async function freshFolder(path: string): Promise<string> {
   }
 }
 
-async function inspectModel(
-  path: string,
-): Promise<{ readonly architecture: Architecture; readonly inventory: Inventory; readonly warnings: string[] }> {
+interface Inspected {
+  readonly architecture: Architecture;
+  readonly inventory: Inventory;
+  readonly formats: Formats;
+  readonly warnings: string[];
+}
+
+async function inspectModel(path: string, quantize: Quantize): Promise<Inspected> {
   const folder = await openModelFolder(path);
   try {
     const architecture = architectureOf(folder.config);
     const inventory = takeInventory(architecture);
-    matchWeights(folder, architecture, inventory);
-    return { architecture, inventory, warnings: [...folder.warnings] };
+    const names = matchWeights(folder, architecture, inventory);
+    const formats = weightFormats(folder, { names, inventory, quantize });
+    return { architecture, inventory, formats, warnings: [...folder.warnings] };
   } finally {
     folder.close();
   }

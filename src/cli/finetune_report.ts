@@ -21,7 +21,8 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
   line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);
   line("Method", methodLine(plan));
   const { weights, trained, temporaries, total } = memory;
-  const parts = `weights ${bytes(weights)}, trained ${bytes(trained)}, step ${bytes(temporaries)}`;
+  const kept = plan.settings.quantize === "none" ? "" : ` in ${plan.settings.quantize}`;
+  const parts = `weights ${bytes(weights)}${kept}, trained ${bytes(trained)}, step ${bytes(temporaries)}`;
   line("Memory", `about ${bytes(total)} on the device: ${parts}`);
   line("Output", printable(output));
   warnings.forEach((text) => terminal.note(`warning: ${printableText(text)}`));

@@ -2,6 +2,7 @@
 import { schedules } from "../optim/schedule.ts";
 import type { Given } from "./arguments.ts";
 import { BUNDLED, EVAL_ROWS, LEARNING_RATE, MAX_LENGTH, SAMPLING } from "./defaults.ts";
+import { quantizeFields } from "./open_model.ts";
 import { choice, count, flag, path, real, type Settings, text } from "./settings.ts";
 
 /** Names of the learning-rate schedules. */
@@ -21,6 +22,7 @@ export const finetuneSchema = {
   }),
   task: choice("what the model learns", ["causal-lm"], { default: "causal-lm" }),
   method: choice("train a low-rank adapter, or all weights", ["lora", "full"], { default: "lora" }),
+  ...quantizeFields,
   rank: count("rank of the adapter", { default: 8, min: 1, max: 65536 }),
   alpha: real("the adapter is scaled by alpha / rank", { default: 16 }),
   dropout: real("share of the adapter's input that is dropped", { default: 0, min: 0, below: 1 }),

@@ -4,12 +4,13 @@ import type { GenerateOptions } from "../train/generate.ts";
 import type { Model } from "../train/model.ts";
 import { refuse } from "./arguments.ts";
 import { defineCommand, type Entry, printableText } from "./command.ts";
-import { checkModelPaths, modelFields, withModel } from "./open_model.ts";
+import { checkModelPaths, modelFields, quantizeFields, withModel } from "./open_model.ts";
 import { count, flag, list, path, real, type Settings, text } from "./settings.ts";
 import type { Terminal } from "./terminal.ts";
 
 const schema = {
   ...modelFields,
+  ...quantizeFields,
   prompt: text("text to continue"),
   prompts: path("file with a text to continue on every line", { placeholder: "FILE" }),
   maxNewTokens: count("tokens to write", { default: 128, min: 1 }),

@@ -1,13 +1,15 @@
 // A model folder: the family and sizes of config.json, and whether every weight and the tokenizer are there.
 import { printable } from "../core/errors.ts";
 import { loadTokenizer } from "../data/tokenizer.ts";
-import { openModelFolder } from "../io/hf.ts";
+import { type ModelFolder, openModelFolder } from "../io/hf.ts";
 import { openSafetensors } from "../io/safetensors.ts";
 import { architectureOf } from "../models/mod.ts";
-import { countElements } from "../train/leaves.ts";
+import { QUANTIZE, type Quantize, weightFormats } from "../train/formats.ts";
+import { countElements, type Inventory } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
 import { matchWeights, unusedTensors } from "../train/weights.ts";
-import { attempt, elements, type Findings, sortTensors, tensorFacts } from "./findings.ts";
+import { weightBytes } from "./estimate.ts";
+import { attempt, type Findings, sortTensors, tensorFacts } from "./findings.ts";
 import { bytes, digits } from "./format.ts";
 import { valueProblems } from "./inspect_tensors.ts";
 
@@ -35,11 +37,11 @@ export async function inspectModel(path: string, { values }: { readonly values: 
           "size",
           `${digits(countElements(inventory.weights.values()))} parameters in ${inventory.sites.size} linear maps`,
         ],
-        ["on device", `${bytes(4 * countElements(inventory.weights.values()))} as f32`],
         ["modules", moduleNames([...inventory.sites.keys()])],
       );
       const names = await attempt(problems, () => matchWeights(folder, architecture, inventory));
       if (names) {
+        facts.push(["on device", sizes(folder, names, inventory)]);
         facts.push(["matched", `${names.size} of ${inventory.weights.size} weights`]);
         const unused = unusedTensors(folder, names).map(printable);
         if (unused.length > 0) {
@@ -49,13 +51,22 @@ export async function inspectModel(path: string, { values }: { readonly values: 
       }
       await inspectTokenizer(path, V, { facts, problems, warnings });
     }
-    const size = tensors.reduce((sum, { shape, dtype }) => sum + elements(shape) * (dtype === "F32" ? 4 : 2), 0);
-    facts.push(...tensorFacts(tensors, size));
+    facts.push(...tensorFacts(tensors, folder.bytes));
     if (values) problems.push(...await folderValues(path));
     return { kind: "model", facts, tensors, problems, warnings };
   } finally {
     folder.close();
   }
+}
+
+/** Bytes on the device in every format that the folder can be kept in. */
+function sizes(folder: ModelFolder, names: ReadonlyMap<string, string>, inventory: Inventory): string {
+  const size = (quantize: Quantize) =>
+    bytes(weightBytes(inventory, weightFormats(folder, { names, inventory, quantize })));
+  const held = [...new Set(folder.quantized.values())].join(" and ");
+  if (held !== "") return `${size("none")} in ${held}, as it is quantized`;
+  const packed = QUANTIZE.filter((format) => format !== "none").map((format) => `${size(format)} in ${format}`);
+  return [`${size("none")} as f32`, ...packed].join(", ");
 }
 
 interface Lists {

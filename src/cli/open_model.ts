@@ -1,11 +1,12 @@
 // Opening what most commands need: a device, a model, and an adapter on it.
 import { closeDevice, type GraftDevice, openDevice } from "../gpu/device.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
+import { QUANTIZE, type Quantize } from "../train/formats.ts";
 import { loadModel } from "../train/load.ts";
 import type { Model } from "../train/model.ts";
 import { refuse } from "./arguments.ts";
 import { bundled, pathProblems } from "./paths.ts";
-import { type Field, flag, path } from "./settings.ts";
+import { choice, type Field, flag, path } from "./settings.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Fields of commands that open a model. */
@@ -17,6 +18,13 @@ export const modelFields: {
   model: path("folder of the model (the bundled base)", { placeholder: "DIR" }),
   adapter: path("folder of an adapter", { placeholder: "DIR" }),
   requireGpu: flag("refuse a software driver"),
+};
+
+/** The field of commands that only read the weights. */
+export const quantizeFields: { readonly quantize: Field<Quantize> } = {
+  quantize: choice("how frozen weights are kept: all in halves, or linear maps in 8 or 4 bits", QUANTIZE, {
+    default: "none",
+  }),
 };
 
 /** Values of {@linkcode modelFields}. */
@@ -51,17 +59,19 @@ export async function checkModelPaths(
 export interface WithModelOptions extends ModelSettings {
   /** The folder of the model. */
   readonly folder: string;
+  /** Format of frozen weights. */
+  readonly quantize?: Quantize;
   readonly terminal: Terminal;
 }
 
 /** Open a device and the model with its adapter, run `body`, and close all. */
 export async function withModel<T>(
-  { folder, adapter, requireGpu, terminal }: WithModelOptions,
+  { folder, adapter, requireGpu, quantize = "none", terminal }: WithModelOptions,
   body: (model: Model, device: GraftDevice) => Promise<T>,
 ): Promise<T> {
   const device = await openDevice({ requireGpu });
   try {
-    const model = await loadModel(device, folder, { warn: (text) => terminal.note(`warning: ${text}`) });
+    const model = await loadModel(device, folder, { quantize, warn: (text) => terminal.note(`warning: ${text}`) });
     if (adapter !== undefined) await model.loadAdapter(adapter);
     return await body(model, device);
   } finally {

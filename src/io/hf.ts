@@ -2,6 +2,7 @@
 // file name that comes out of the folder is resolved inside it. Headers are read at once, weights one by one.
 import { FormatError, ModelError, printable } from "../core/errors.ts";
 import { readJson, statOrUndefined, withIoErrors } from "./files.ts";
+import { type PackedWeight, quantizedTensors } from "./quantized_read.ts";
 import { fileInside } from "./safe_path.ts";
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from "./safetensors.ts";
 import { isJsonObject } from "./strict_json.ts";
@@ -20,14 +21,20 @@ export interface ModelFolder {
   readonly generationConfig: Readonly<Record<string, unknown>> | undefined;
   /** Element type and shape of every tensor. */
   readonly tensors: ReadonlyMap<string, Pick<TensorInfo, "dtype" | "shape">>;
+  /** Bytes of all stored tensors. */
+  readonly bytes: number;
   /** What is odd but usable, one sentence each. */
   readonly warnings: readonly string[];
   /**
-   * A tensor as f32, row-major.
+   * A tensor as f32, row-major; quantized ones are unpacked.
    *
-   * @throws {ModelError} `model/missing-tensor`; `model/dtype` for quantized weights.
+   * @throws {ModelError} `model/missing-tensor`; `model/dtype` for types without values.
    */
   read(name: string): Promise<Float32Array<ArrayBuffer>>;
+  /** Format in which the folder holds a quantized matrix, whose companions are not among the tensors. */
+  readonly quantized: ReadonlyMap<string, PackedWeight["dtype"]>;
+  /** A quantized matrix as kernels read it. */
+  readPacked(name: string): Promise<PackedWeight>;
   /**
    * Path of another file of the folder, such as `"tokenizer.json"`, or `undefined` where there is none.
    *
@@ -42,7 +49,7 @@ export interface ModelFolder {
  * Open a model folder.
  *
  * @throws {ModelError} `model/not-found`, `model/no-config`, `model/no-weights`, `model/pickle`, `model/shard-missing`,
- * `model/index-mismatch`, `config/object`.
+ * `model/index-mismatch`, `model/quantization`, `config/object`.
  * @throws {FormatError} `json/…`, `st/…`, `index/weight-map`.
  * @throws {SecurityError} `path/escape`, `path/not-regular`.
  * @throws {IoError}
@@ -64,11 +71,28 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
   const warnings: string[] = [];
   const owners = await openWeights(path, warnings);
   const files = new Set(owners.values());
+  const stored = new Map([...owners].map(([name, file]) => [name, file.tensors.get(name)!]));
+  const quantized = await quantizedTensors({
+    path,
+    config,
+    tensors: stored,
+    read: (name) => owners.get(name)!.read(name),
+  })
+    .catch((error: unknown) => {
+      for (const file of files) file.close();
+      throw error;
+    });
+  const hidden = new Set([...quantized.values()].flatMap(({ companions }) => companions));
   return {
     path,
     config,
     generationConfig,
-    tensors: new Map([...owners].map(([name, file]) => [name, file.tensors.get(name)!])),
+    tensors: new Map(
+      [...stored].filter(([name]) => !hidden.has(name))
+        .map(([name, info]) => [name, { ...info, shape: quantized.get(name)?.shape ?? info.shape }]),
+    ),
+    quantized: new Map([...quantized].flatMap(([name, { dtype }]) => dtype ? [[name, dtype] as const] : [])),
+    bytes: [...stored.values()].reduce((sum, { begin, end }) => sum + end - begin, 0),
     warnings,
     async read(name) {
       const file = owners.get(name);
@@ -76,8 +100,10 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
         const message = `Cannot read tensor "${printable(name)}" as the model has none of that name`;
         throw new ModelError("model/missing-tensor", message, { path });
       }
+      if (quantized.has(name)) return await quantized.get(name)!.values();
       return toF32(file.tensors.get(name)!.dtype, await file.read(name), { name, path });
     },
+    readPacked: (name) => quantized.get(name)!.pack(),
     file: (name) => fileInside(path, name),
     close() {
       for (const file of files) file.close();

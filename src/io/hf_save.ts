@@ -42,6 +42,8 @@ export interface SaveModelOptions extends WriteOptions {
   readonly config: Readonly<Record<string, unknown>>;
   /** All weights. Their data is asked for once, in the order of the files. */
   readonly tensors: Iterable<Weight>;
+  /** Tensors that are written as they are, such as quantized weights. */
+  readonly raw?: Iterable<LazyTensor>;
   /** Storage of the weights; f32. */
   readonly dtype?: WeightDType;
   /** Folder to copy tokenizer files and generation_config.json from. */
@@ -71,10 +73,10 @@ export interface SavedModel {
  * @throws {IoError}
  */
 export async function saveModelFolder(path: string, options: SaveModelOptions): Promise<SavedModel> {
-  const { config, tensors, dtype = "f32", source, extraFiles = {}, maxShardBytes = 5e9, fs = Deno } = options;
+  const { config, tensors, raw = [], dtype = "f32", source, extraFiles = {}, maxShardBytes = 5e9, fs = Deno } = options;
   await requireEmpty(path, { fs });
   const overflowed = new Map<string, number>();
-  const weights = Array.from(tensors, (weight) => lazyTensor(weight, dtype, overflowed));
+  const weights = [...Array.from(tensors, (weight) => lazyTensor(weight, dtype, overflowed)), ...raw];
   const files = new Map<string, FileContent>(shardFiles(weights, maxShardBytes));
   for (const name of source === undefined ? [] : COPIED) {
     const from = await fileInside(source!, name);

@@ -15,11 +15,13 @@ export interface Inventory {
   readonly weights: Map<string, TensorSpec>;
   readonly params: Map<string, TensorSpec>;
   readonly sites: Map<string, SiteInfo>;
+  /** Weights that all of their readers can unpack. */
+  readonly packable: Set<string>;
 }
 
 /** A source that only takes notes. */
 export function recordingLeaves(): { readonly leaves: LeafSource; readonly inventory: Inventory } {
-  const inventory: Inventory = { weights: new Map(), params: new Map(), sites: new Map() };
+  const inventory: Inventory = { weights: new Map(), params: new Map(), sites: new Map(), packable: new Set() };
   const leaves: LeafSource = {
     weight(graph, name, shape, init) {
       inventory.weights.set(name, { name, shape, init });

@@ -1,4 +1,5 @@
 // From a folder to a model: everything is checked before anything is uploaded.
+import { bytes } from "../core/dims.ts";
 import { ModelError, OutOfMemoryError } from "../core/errors.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import type { GraftDevice } from "../gpu/device.ts";
@@ -11,6 +12,7 @@ import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { packableLeaves, type Quantize, weightFormats } from "./formats.ts";
 import { initialValues } from "./init.ts";
 import { type Inventory, recordingLeaves } from "./leaves.ts";
 import { Model } from "./model.ts";
@@ -21,14 +23,21 @@ import { matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
 export interface LoadModelOptions {
   /** Told what is odd but usable. */
   readonly warn?: (text: string) => void;
+  /**
+   * Format in which frozen weights are kept on the device ("none": f32, or that of a quantized folder): all matrices in
+   * `"f16"` or `"bf16"`, or the linear maps in blocks of `"int8"` or `"nf4"` (QLoRA) and the embedding and the output
+   * projection as they are stored. Adapters train over it; merging takes the weights of the folder.
+   */
+  readonly quantize?: Quantize;
 }
 
 /**
- * Load a Hugging Face model folder: config.json, weights in safetensors (f32, f16, bf16; sharded or not) and, where
- * there is one, the tokenizer. Weights are kept as f32.
+ * Load a Hugging Face model folder: config.json, weights in safetensors (f32, f16, bf16, and bitsandbytes' nf4 and int8;
+ * sharded or not) and, where there is one, the tokenizer. Weights are kept as f32 unless `quantize` says otherwise.
  *
  * @throws {ConfigError} `config/…`, `model/missing-tensor`, `model/shape` listing all that is wrong, before anything is
  * allocated.
+ * @throws {UsageError} `model/quantized` if the folder is quantized and `quantize` asks for another format.
  * @throws {ModelError} `model/…`, `config/model_type` for folders that cannot be opened.
  * @throws {OutOfMemoryError} `mem/device` if the weights do not fit.
  *
@@ -43,7 +52,7 @@ export interface LoadModelOptions {
 export async function loadModel(
   device: GraftDevice,
   path: string,
-  { warn = () => {} }: LoadModelOptions = {},
+  { warn = () => {}, quantize = "none" }: LoadModelOptions = {},
 ): Promise<Model> {
   const folder = await openModelFolder(await resolveModelFolder(path));
   try {
@@ -53,7 +62,10 @@ export async function loadModel(
     const names = matchWeights(folder, architecture, inventory);
     const unused = unusedTensors(folder, names);
     if (unused.length > 0) warn(`${unused.length} tensors of ${path} are not used: ${unused.slice(0, 5).join(", ")}`);
-    const largest = Math.max(...[...inventory.weights.values()].map((t) => 4 * t.shape.reduce((a, b) => a * b, 1)));
+    const formats = weightFormats(folder, { names, inventory, quantize });
+    const largest = Math.max(
+      ...[...inventory.weights.values()].map(({ name, shape }) => bytes({ shape, dtype: formats.get(name) ?? "f32" })),
+    );
     if (largest > device.target.maxBuffer) {
       throw new OutOfMemoryError(
         "mem/buffer",
@@ -67,9 +79,10 @@ export async function loadModel(
       config: folder.config,
       path: folder.path,
       tokenizerOrNone: tokenizer,
+      formats,
     });
     try {
-      await uploadWeights(folder, state.store, names);
+      await uploadWeights(folder, state.store, { names, formats });
     } catch (error) {
       new Model(state).destroy();
       throw error;
@@ -93,7 +106,9 @@ export async function createModel(
 ): Promise<Model> {
   const architecture = architectureOf(config);
   const inventory = takeInventory(architecture);
-  const state = createState(device, architecture, inventory, { config, path: undefined, tokenizerOrNone: tokenizer });
+  const state = createState(device, architecture, inventory, {
+    ...{ config, path: undefined, tokenizerOrNone: tokenizer, formats: new Map() },
+  });
   for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initialValues(tensor, seed));
   return new Model(state);
 }
@@ -104,6 +119,7 @@ export function takeInventory(architecture: Architecture): Inventory {
   const graph = new Graph();
   const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
   causalLmLogits({ graph, adapter: undefined, sequence: fullSequence({ B: 1, T: 1 }), leaves }, architecture, tokens);
+  for (const name of packableLeaves(graph)) inventory.packable.add(name);
   return inventory;
 }
 
@@ -111,7 +127,7 @@ function createState(
   device: GraftDevice,
   architecture: Architecture,
   inventory: Inventory,
-  rest: Pick<ModelState, "config" | "path" | "tokenizerOrNone">,
+  rest: Pick<ModelState, "config" | "path" | "tokenizerOrNone" | "formats">,
 ): ModelState {
   return {
     device,

@@ -86,7 +86,7 @@ function residentLeaves(
       if (!state.store.buffers.has(name)) {
         throw new ModelError("model/missing-tensor", `Cannot build the model as "${name}" was not loaded`);
       }
-      return graph.leaf("weight", name, shape);
+      return graph.leaf("weight", name, shape, { dtype: state.formats.get(name) ?? "f32" });
     },
     param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight"),
     constant(graph, name, shape, make) {

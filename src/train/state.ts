@@ -1,5 +1,6 @@
 // What a loaded model is: resident weights, adapters in flat storage, and the programs compiled so far.
 import type { AdapterConfig } from "../adapters/mod.ts";
+import type { PackedDType } from "../core/dims.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { GraftDevice } from "../gpu/device.ts";
 import type { Executable } from "../gpu/executable.ts";
@@ -19,6 +20,13 @@ export interface AdapterState {
   /** Paths of the modules that it adapts. */
   readonly targets: readonly string[];
   readonly layout: FlatLayout;
+}
+
+/** A weight as it lies on the device. */
+export interface StoredWeight {
+  /** Its format; f32 without. */
+  readonly format: PackedDType | undefined;
+  readonly words: Uint32Array<ArrayBuffer>;
 }
 
 /** A compiled program and the leaves that are written before it runs. */
@@ -48,13 +56,15 @@ export interface ModelState {
   /** The same where its absence is no problem. */
   readonly tokenizerOrNone: Tokenizer | undefined;
   readonly inventory: Inventory;
+  /** Weights that are packed on the device. */
+  readonly formats: Map<string, PackedDType>;
   readonly adapters: Map<string, AdapterState>;
   /** The adapter in use. */
   active: string | undefined;
   /** Layout of the weights where all of them are trained. */
   full: FlatLayout | undefined;
-  /** Original weights of the modules that an adapter is merged into. */
-  merged: { readonly adapter: string; readonly originals: ReadonlyMap<string, Float32Array> } | undefined;
+  /** Original weights of the modules that an adapter is merged into, as they lay on the device. */
+  merged: { readonly adapter: string; readonly originals: ReadonlyMap<string, StoredWeight> } | undefined;
   /** Whether a run is in progress: its gradients, losses and rates live in states that a second one would share. */
   training: boolean;
   /** Compiled programs by what they compute, the oldest first. */

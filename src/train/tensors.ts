@@ -1,13 +1,14 @@
 // The tensors of a model as arrays: read from the GPU, written to it, moved into flat storage.
-import { size } from "../core/dims.ts";
-import { CheckpointError } from "../core/errors.ts";
+import { size, wordsOf } from "../core/dims.ts";
+import { CheckpointError, UsageError } from "../core/errors.ts";
 import { readBack, upload } from "../gpu/buffer.ts";
 import { release, resident } from "../gpu/store.ts";
+import { unpack } from "../io/packing.ts";
 import { decays } from "../optim/decay.ts";
 import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
 import { countElements, type TensorSpec } from "./leaves.ts";
 import { dropPrograms } from "./programs.ts";
-import { activeAdapter, type AdapterState, type ModelState } from "./state.ts";
+import { activeAdapter, type AdapterState, type ModelState, type StoredWeight } from "./state.ts";
 
 /** Lay tensors out in flat storage called `name`. */
 export function layoutOf({ device }: ModelState, name: string, tensors: Iterable<TensorSpec>): FlatLayout {
@@ -75,25 +76,58 @@ export async function weightTensors(state: ModelState): Promise<Map<string, Floa
   return tensors;
 }
 
-/** One weight. */
+/** One weight; a packed one is unpacked. */
 export async function readWeight(state: ModelState, name: string): Promise<Float32Array<ArrayBuffer>> {
-  const place = state.full?.tensors.get(name)?.place;
-  const { shape } = state.inventory.weights.get(name)!;
-  const buffer = state.store.buffers.get(place ? pageName(state.full!, "params", place.page) : name)!;
-  const [words] = await readBack(state.device, name, [{ buffer, offset: place?.offset ?? 0, length: size(shape) }]);
-  return new Float32Array(words!.buffer);
+  const { format, words } = await readStored(state, name);
+  return format
+    ? unpack(format, words, size(state.inventory.weights.get(name)!.shape))
+    : new Float32Array(words.buffer);
 }
 
-/** Replace one weight. */
-export function writeWeight(state: ModelState, name: string, values: Float32Array<ArrayBuffer>): void {
-  const place = state.full?.tensors.get(name)?.place;
-  const buffer = state.store.buffers.get(place ? pageName(state.full!, "params", place.page) : name)!;
-  upload(state.device, buffer, values, 4 * (place?.offset ?? 0));
+/** One weight as it lies on the device. */
+export async function readStored(state: ModelState, name: string): Promise<StoredWeight> {
+  const format = state.formats.get(name);
+  const length = wordsOf(format ?? "f32", size(state.inventory.weights.get(name)!.shape));
+  const [words] = await readBack(state.device, name, [{ ...placeOf(state, name), length }]);
+  return { format, words: words! };
 }
 
-/** Move all weights into flat storage, so that they can be trained. */
+function placeOf({ full, store }: ModelState, name: string): { readonly buffer: GPUBuffer; readonly offset: number } {
+  const place = full?.tensors.get(name)?.place;
+  const buffer = store.buffers.get(place ? pageName(full!, "params", place.page) : name)!;
+  return { buffer, offset: place?.offset ?? 0 };
+}
+
+/** Replace one weight; where its format changes, the programs that read it are freed. */
+export async function writeStored(state: ModelState, name: string, { format, words }: StoredWeight): Promise<void> {
+  if (state.formats.get(name) !== format) {
+    dropPrograms(state);
+    release(state.store, [name]);
+    if (format) state.formats.set(name, format);
+    else state.formats.delete(name);
+    await resident(state.store, name, words.byteLength);
+  }
+  const { buffer, offset } = placeOf(state, name);
+  upload(state.device, buffer, words, 4 * offset);
+}
+
+/**
+ * Move all weights into flat storage, so that they can be trained.
+ *
+ * @throws {UsageError} `train/quantized` if some are packed.
+ */
 export async function unfreeze(state: ModelState): Promise<void> {
   if (state.full) return;
+  if (state.formats.size > 0) {
+    const formats = [...new Set(state.formats.values())].join(" and ");
+    throw new UsageError(
+      "train/quantized",
+      `Cannot train all weights as ${state.formats.size} are kept in ${formats}`,
+      {
+        hint: "Load the model without `quantize`, or train an adapter.",
+      },
+    );
+  }
   const layout = layoutOf(state, "weights", state.inventory.weights.values());
   dropPrograms(state);
   await writeFlat(state, layout, []);

@@ -1,8 +1,11 @@
 // From a model folder to the GPU: every tensor of the architecture found, with its shape, before anything is uploaded.
-import { ConfigError, printable } from "../core/errors.ts";
+import type { PackedDType } from "../core/dims.ts";
+import { ConfigError, ModelError, printable } from "../core/errors.ts";
 import { put, type Store } from "../gpu/store.ts";
 import type { ModelFolder } from "../io/hf.ts";
+import { pack } from "../io/packing.ts";
 import type { Architecture } from "../models/architecture.ts";
+import type { Formats } from "./formats.ts";
 import type { Inventory } from "./leaves.ts";
 
 /** Names listed in an error before it says how many more there are. */
@@ -53,11 +56,53 @@ export function unusedTensors(folder: ModelFolder, names: ReadonlyMap<string, st
   return [...folder.tensors.keys()].filter((name) => !used.has(name) && !buffers.test(name));
 }
 
-/** Upload every weight. */
+/** Names in the folder and formats on the device, by the names of the weights. */
+export interface UploadOptions {
+  readonly names: ReadonlyMap<string, string>;
+  readonly formats: Formats;
+}
+
+/**
+ * Upload every weight in its format.
+ *
+ * @throws {ModelError} `model/non-finite` naming a weight that its format cannot hold.
+ */
 export async function uploadWeights(
   folder: ModelFolder,
   store: Store,
-  names: ReadonlyMap<string, string>,
+  { names, formats }: UploadOptions,
 ): Promise<void> {
-  for (const [name, stored] of names) await put(store, name, await folder.read(stored));
+  for (const [name, stored] of names) {
+    const format = formats.get(name);
+    if (format !== undefined && folder.quantized.get(stored) === format) {
+      await put(store, name, (await folder.readPacked(stored)).words);
+      continue;
+    }
+    const values = await folder.read(stored);
+    if (format) checkRange(name, format, values, folder.path);
+    await put(store, name, format ? pack(format, values) : values);
+  }
+}
+
+/** The least magnitude that a format rounds to infinity. */
+const TOO_LARGE: Readonly<Record<PackedDType, number>> = {
+  f16: 65520,
+  bf16: (2 - 2 ** -8) * 2 ** 127,
+  int8: Infinity,
+  nf4: Infinity,
+};
+
+/**
+ * Check that a format can hold all values.
+ *
+ * @throws {ModelError} `model/non-finite` naming the first that it cannot.
+ */
+export function checkRange(name: string, format: PackedDType, values: Float32Array, path: string): void {
+  const bad = values.findIndex((x) => !(Math.abs(x) < TOO_LARGE[format]));
+  if (bad < 0) return;
+  throw new ModelError(
+    "model/non-finite",
+    `Cannot keep "${printable(name)}" in ${format} as element ${bad} is ${values[bad]}`,
+    { path, hint: format === "f16" ? "bf16 has the range of f32." : "Repair the weights first." },
+  );
 }

@@ -61,6 +61,11 @@ Deno.test("cli: wrong usage exits with 2, says everything at once, and writes no
       "q_proj [32, 32]",
     ],
     [["finetune", "--model", model, "--data", data, "--method", "full", "--rank", "4"], "--rank has no meaning"],
+    [["finetune", "--model", model, "--data", data, "--method", "full", "--quantize", "int8"], "train an adapter"],
+    [
+      ["generate", "--model", model, "--prompt", "a", "--quantize", "int4"],
+      "--quantize must be one of none, f16, bf16",
+    ],
     [["generate", "--model", model], "--prompt or --prompts must be given"],
     [["generate", "--model", model, "--prompt", "a", "--compare"], "--compare needs --adapter"],
     [["merge", "--model", model, "--adapter", adapter], "--output must be given"],
@@ -190,6 +195,34 @@ Deno.test("cli: finetune trains, says so, and its files repeat it; generate, eva
   assert(maps === 4 && largestDifference < 1e-5 * Math.max(1, largestLogit), merged.stdout);
   const plain = await graft(["evaluate", "--model", `${folder}/merged`, "--data", data, "--json"]);
   assert(Math.abs(JSON.parse(plain.stdout).base.loss - adapted.loss) < 1e-5, plain.stdout);
+});
+
+Deno.test("cli: quantize, and the commands that keep weights in few bits", async () => {
+  const { model, data, folder } = workspace;
+  const quantized = `${folder}/nf4`;
+  const made = await graft(["quantize", "--model", model, "--output", quantized, "--json"]);
+  assertEquals(made.code, 0, made.stderr);
+  const { maps, before, after } = JSON.parse(made.stdout);
+  assert(maps === 14 && after < before, made.stdout);
+  const losses = [];
+  for (const options of [["--model", quantized], ["--model", model, "--quantize", "nf4"], ["--model", model]]) {
+    const { code, stdout, stderr } = await graft(["evaluate", ...options, "--data", data, "--json"]);
+    assertEquals(code, 0, stderr);
+    losses.push(JSON.parse(stdout).base.loss);
+  }
+  assert(losses[0] === losses[1] && losses[0] !== losses[2], `${losses}`);
+  const { stdout } = await graft(["inspect", quantized]);
+  assert(stdout.includes("in nf4, as it is quantized") && stdout.includes("nothing is wrong"), stdout);
+  const trained = await graft([
+    ...["finetune", "--model", model, "--data", data, "--quantize", "nf4", "--max-steps", "2", "--batch-size", "4"],
+    ...["--samples", "0", "--output", `${folder}/out-nf4`, "--json"],
+  ]);
+  assertEquals(trained.code, 0, trained.stderr);
+  assert(/weights [\d.]+ KiB in nf4/.test(trained.stderr), trained.stderr);
+  const { memory, before: first } = JSON.parse(trained.stdout);
+  assert(Math.abs(first.domains[0].loss - losses[1]) < 1e-5, trained.stdout); // batches of another size
+  assert(memory.total / memory.peak > 0.8 && memory.total / memory.peak < 1.1, trained.stdout);
+  for (const name of ["nf4", "out-nf4"]) await Deno.remove(`${folder}/${name}`, { recursive: true });
 });
 
 Deno.test("cli: inspect finds what is wrong with broken files and never throws", async () => {
