@@ -50,7 +50,7 @@ export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/eva
 export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";
 export { generateIds, type GenerateOptions, type SamplingOptions } from "./src/train/generate.ts";
 export { type Quantize } from "./src/train/formats.ts";
-export { createModel, loadModel, type LoadModelOptions } from "./src/train/load.ts";
+export { createModel, type CreateModelOptions, loadModel, type LoadModelOptions } from "./src/train/load.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
 export { type StepRecord } from "./src/train/figures.ts";

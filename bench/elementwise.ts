@@ -1,6 +1,7 @@
 // Ops that treat every element alike: bounded by memory.
 import { add, copy, gelu, multiply, swiglu } from "../src/ops/mod.ts";
-import { type Arrays, type Context, type KernelCase, measureAll, spread } from "./kernel.ts";
+import { type Arrays, type Context, type KernelCase, measureAll } from "./kernel.ts";
+import { spread } from "./random.ts";
 import type { Row } from "./row.ts";
 
 /** Measure copies, sums, products and activations. */

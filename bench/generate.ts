@@ -1,8 +1,9 @@
 // Greedy generation with a key/value cache, for one sequence and for sixteen. Every position reads all weights once:
 // the share is of copy bandwidth, which no decoder that does not batch positions can exceed by much.
 import { generateIds } from "../mod.ts";
-import { type Context, ids } from "./kernel.ts";
-import { type BenchModel, benchModels } from "./models.ts";
+import type { Context } from "./kernel.ts";
+import { ids } from "./random.ts";
+import { type BenchModel, benchModels, chooseModels } from "./models.ts";
 import type { Row } from "./row.ts";
 import { summary } from "./time.ts";
 
@@ -11,10 +12,8 @@ const PROMPT = 8;
 /** Measure generation with every model. */
 export async function benchGenerate(context: Context): Promise<Row[]> {
   const rows: Row[] = [];
-  const seen = new Set<string>();
-  for (const model of benchModels(context)) {
-    if (seen.has(model.name)) continue;
-    seen.add(model.name);
+  const once = benchModels.filter(({ name }, i) => benchModels.findIndex((other) => other.name === name) === i);
+  for (const model of chooseModels(context, once)) {
     for (const S of context.quick ? [1] : [1, 16]) {
       const row = await measure(context, model, S);
       rows.push(row);

@@ -3,6 +3,7 @@ import { type Shape, size } from "../src/core/dims.ts";
 import type { GraftDevice } from "../src/gpu/device.ts";
 import { compile, createStore, Graph, put, read, release, run, type Value, write } from "../src/ops/mod.ts";
 import { backward } from "../src/ops/mod.ts";
+import { ids, normals } from "./random.ts";
 import { type Check, type Peaks, type Row, shareOf } from "./row.ts";
 import { time } from "./time.ts";
 
@@ -131,31 +132,4 @@ function worst(expected: readonly Expected[], found: Readonly<Record<string, Flo
     });
   }
   return error;
-}
-
-/** About normal numbers, the same for one seed: sums of four uniform ones, which is enough for a benchmark. */
-export function normals(count: number, seed: number, scale: number): Float32Array<ArrayBuffer> {
-  const next = generator(seed);
-  const factor = scale * Math.sqrt(3); // a sum of four in [-½, ½) has variance 1/3
-  return Float32Array.from({ length: count }, () => factor * (next() + next() + next() + next() - 2));
-}
-
-/** Whole numbers in [0, below). */
-export function ids(count: number, below: number, seed: number): Uint32Array<ArrayBuffer> {
-  const next = generator(seed);
-  return Uint32Array.from({ length: count }, () => Math.floor(below * next()));
-}
-
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-/** About `count` positions spread over [0, length), with both ends. */
-export function spread(length: number, count = 100): number[] {
-  if (length <= count) return Array.from({ length }, (_, i) => i);
-  return Array.from({ length: count }, (_, i) => Math.floor(i * (length - 1) / (count - 1)));
 }

@@ -1,6 +1,7 @@
 // A linear map with LoRA of rank 8 beside the same map without: what the adapter adds to the frozen product.
 import { linear, loraLinear } from "../src/ops/mod.ts";
-import { type Arrays, type Context, type Expected, type KernelCase, measureAll, spread } from "./kernel.ts";
+import { type Arrays, type Context, type Expected, type KernelCase, measureAll } from "./kernel.ts";
+import { spread } from "./random.ts";
 import type { Row } from "./row.ts";
 
 const R = 8, SCALE = 2;

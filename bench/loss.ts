@@ -1,7 +1,8 @@
 // Cross-entropy: of given logits (bounded by memory), and fused with the projection onto a frozen vocabulary, loss and
 // gradient together (two products).
 import { crossEntropy, linearCrossEntropy } from "../src/ops/mod.ts";
-import { type Arrays, type Context, type KernelCase, measureAll, spread } from "./kernel.ts";
+import { type Arrays, type Context, type KernelCase, measureAll } from "./kernel.ts";
+import { spread } from "./random.ts";
 import { softmax64 } from "./norm.ts";
 import type { Row } from "./row.ts";
 

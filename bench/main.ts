@@ -16,7 +16,7 @@ import { measurePeaks } from "./peak.ts";
 import { benchPeers } from "./peers.ts";
 import { benchProducts } from "./products.ts";
 import { type Check, checkLine, header, line, type Report, type Row, slower } from "./row.ts";
-import { benchStep } from "./step.ts";
+import { benchStep, benchStepTable } from "./step.ts";
 
 /** A group of benchmarks. */
 interface Family {
@@ -47,15 +47,17 @@ interface Asked {
   readonly help: boolean;
   readonly compare: string | undefined;
   readonly only: readonly string[] | undefined;
+  readonly table: boolean;
 }
 
 function parse(args: readonly string[]): Asked {
   const names: string[] = [], problems: string[] = [];
-  let json = false, quick = false, help = false, compare: string | undefined, only: string | undefined;
+  let json = false, quick = false, help = false, table = false, compare: string | undefined, only: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const word = args[i]!;
     if (word === "--json") json = true;
     else if (word === "--quick") quick = true;
+    else if (word === "--h100-table") table = true;
     else if (word === "--help" || word === "-h") help = true;
     else if (word.startsWith("--compare=")) compare = word.slice("--compare=".length);
     else if (word === "--compare") compare = args[++i] ?? "";
@@ -65,16 +67,18 @@ function parse(args: readonly string[]): Asked {
     else problems.push(JSON.stringify(word));
   }
   if (compare === "") problems.push("--compare without a file");
+  if (table && names.some((name) => name !== "step")) problems.push("--h100-table beside another family than step");
   if (only === "") problems.push("--only without a name");
   if (problems.length > 0) {
     throw new UsageError("usage/bench", `Cannot run the benchmark: ${problems.join(", ")} is not known here`, {
       hint: `Families: ${
         [...families.keys()].join(", ")
-      }. Flags: --json, --quick, --compare FILE, --only NAMES, --help.`,
+      }. Flags: --json, --quick, --compare FILE, --only NAMES, --h100-table, --help.`,
     });
   }
+  if (table) names.push("step");
   const chosen = names.length > 0 ? names : [...families].filter(([, { byName }]) => !byName).map(([name]) => name);
-  return { names: [...new Set(chosen)], json, quick, help, compare, only: only?.split(",") };
+  return { names: [...new Set(chosen)], json, quick, help, compare, only: only?.split(","), table };
 }
 
 function usage(): string {
@@ -88,6 +92,7 @@ function usage(): string {
     "  --quick         small sizes and few rounds: does it run, not how fast",
     "  --json          the report as JSON on stdout, the table on stderr",
     "  --compare FILE  an earlier --json report: exit 1 where a rate lost more than 10 %",
+    "  --h100-table    training steps of the models that have a target on an H100, and a table of them",
     "  --only NAMES    models of step, or frameworks of peers, that have one of these in their name",
   ].join("\n");
 }
@@ -136,7 +141,7 @@ export async function main(args: readonly string[], { out, err }: Output = strea
 
 async function measure(
   device: GraftDevice,
-  { names, quick, only }: Asked,
+  { names, quick, only, table }: Asked,
   say: (text: string) => void,
 ): Promise<Report> {
   const peaks = await measurePeaks(device, { quick });
@@ -151,7 +156,7 @@ async function measure(
     ...only ? { only } : {},
   };
   const rows: Row[] = [];
-  for (const name of names) rows.push(...await families.get(name)!.run(context));
+  for (const name of names) rows.push(...await (table ? benchStepTable : families.get(name)!.run)(context));
   if (checks.length > 0) say(["", ...checks.map(checkLine)].join("\n"));
   return { device: device.name, date: new Date().toISOString().slice(0, 10), peaks, rows, checks };
 }

@@ -1,44 +1,91 @@
 // The models of the families "step" and "generate": real folders where they exist, random weights of their shape else.
 import { createModel, type GraftDevice, loadModel, type Model } from "../mod.ts";
-import type { Context } from "./kernel.ts";
+import { size } from "../src/core/dims.ts";
+import type { TensorSpec } from "../src/train/leaves.ts";
+import { GPT2_CONFIG, QWEN3_CONFIG, SMOLLM2_CONFIG, STORIES_CONFIG } from "./configs.ts";
+import { normals } from "./random.ts";
 
-/** A model to measure. */
+/** A model and a batch to measure. */
 export interface BenchModel {
   readonly name: string;
   /** Rows and tokens of a training batch. */
   readonly B: number;
   readonly T: number;
-  /** Updates measured on a software driver and on a GPU. */
+  /** Updates queued without a wait, on a software driver and on a GPU. */
   readonly steps: readonly [software: number, gpu: number];
+  /** Milliseconds that a LoRA step may take on an H100 in f32: a row of the table of `--h100-table`. */
+  readonly target?: number;
+  /** Whether a software driver would take minutes. */
+  readonly large?: boolean;
   open(device: GraftDevice): Promise<Model>;
 }
 
 const BASE = new URL("../examples/assets/base", import.meta.url).pathname;
 const STORIES = new URL("../../shared/models/stories260K-hf", import.meta.url).pathname;
 
-const STORIES_CONFIG = {
-  model_type: "llama",
-  vocab_size: 512,
-  hidden_size: 64,
-  intermediate_size: 172,
-  num_hidden_layers: 5,
-  num_attention_heads: 8,
-  num_key_value_heads: 4,
-  max_position_embeddings: 512,
-  hidden_act: "silu",
-  rms_norm_eps: 1e-5,
-  tie_word_embeddings: true,
+const random = (config: Readonly<Record<string, unknown>>) => (device: GraftDevice) =>
+  createModel(device, config, { initial: sampled });
+
+const stories = { B: 8, T: 128, steps: [8, 40] } as const;
+const gpt2 = { name: "GPT-2 124M, random", open: random(GPT2_CONFIG) } as const;
+
+/** What `--quick` measures. */
+export const quickModel: BenchModel = {
+  ...{ name: "stories260K, random", B: 2, T: 32, steps: [2, 2] },
+  open: random(STORIES_CONFIG),
 };
 
-const GPT2_CONFIG = {
-  model_type: "gpt2",
-  vocab_size: 50257,
-  n_embd: 768,
-  n_layer: 12,
-  n_head: 12,
-  n_positions: 1024,
-  activation_function: "gelu_new",
-};
+/** All models, smallest first. */
+export const benchModels: readonly BenchModel[] = [
+  { ...stories, name: "stories260K, random", target: 3, open: random(STORIES_CONFIG) },
+  { ...stories, name: "stories260K", open: (device) => loadModel(device, STORIES) },
+  { name: "bundled base", B: 8, T: 256, steps: [4, 40], open: (device) => loadModel(device, BASE) },
+  { ...gpt2, B: 1, T: 128, steps: [2, 20], target: 5 },
+  { ...gpt2, B: 8, T: 512, steps: [2, 20], target: 60, large: true },
+  {
+    ...{ name: "SmolLM2-135M, random", B: 8, T: 512, steps: [2, 20], target: 80, large: true },
+    open: random(SMOLLM2_CONFIG),
+  },
+  {
+    ...{ name: "Qwen3-0.6B, random", B: 4, T: 512, steps: [2, 20], target: 150, large: true },
+    open: random(QWEN3_CONFIG),
+  },
+];
+
+/** Name and batch of a model: what `--only` looks into. */
+export function labelOf({ name, B, T }: BenchModel): string {
+  return `${name} ${B}x${T}`;
+}
+
+/** What {@linkcode chooseModels} needs to know. */
+export interface Choice {
+  readonly quick: boolean;
+  readonly device: Pick<GraftDevice, "software">;
+  readonly only?: readonly string[];
+  /** A line for people: what is left out, and why. */
+  readonly say: (text: string) => void;
+}
+
+/** Those of `models` that are measured here; what a software driver would need minutes for only by its name. */
+export function chooseModels(
+  { quick, device: { software }, only, say }: Choice,
+  models: readonly BenchModel[] = benchModels,
+): BenchModel[] {
+  if (quick) return [quickModel];
+  return models.filter((model) => {
+    const label = labelOf(model);
+    if (only && !only.some((part) => label.includes(part))) return false;
+    if (model.name === "stories260K" && !exists(`${STORIES}/model.safetensors`)) {
+      say(`${label}: skipped, no ../shared`);
+      return false;
+    }
+    if (model.large && software && !only) {
+      say(`${label}: skipped, it takes minutes on a software driver; --only ${JSON.stringify(label)} runs it`);
+      return false;
+    }
+    return true;
+  });
+}
 
 function exists(path: string): boolean {
   try {
@@ -49,23 +96,15 @@ function exists(path: string): boolean {
   }
 }
 
-/** The models, smallest first; says which folders are missing. */
-export function benchModels({ quick, device: { software }, say }: Context): BenchModel[] {
-  const random = (config: Readonly<Record<string, unknown>>) => (device: GraftDevice) => createModel(device, config);
-  const stories: BenchModel = {
-    name: "stories260K, random",
-    B: 8,
-    T: 128,
-    steps: [8, 40],
-    open: random(STORIES_CONFIG),
-  };
-  if (quick) return [{ ...stories, B: 2, T: 32, steps: [2, 2] }];
-  const models: BenchModel[] = [stories];
-  if (exists(`${STORIES}/model.safetensors`)) {
-    models.push({ ...stories, name: "stories260K", open: (device) => loadModel(device, STORIES) });
-  } else say("stories260K: skipped, no ../shared");
-  models.push({ name: "bundled base", B: 8, T: 256, steps: [4, 40], open: (device) => loadModel(device, BASE) });
-  models.push({ name: "GPT-2 124M, random", B: 1, T: 128, steps: [2, 20], open: random(GPT2_CONFIG) });
-  if (!software) models.push({ name: "GPT-2 124M, random", B: 8, T: 512, steps: [2, 20], open: random(GPT2_CONFIG) });
-  return models;
+/** A prime, so that repeated numbers do not make rows equal. */
+const SAMPLE = normals(65521, 1, 1);
+
+/** Values of the right size in a fraction of the time that drawing half a billion numbers takes. */
+function sampled({ shape, init }: TensorSpec): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(size(shape));
+  if (init.kind === "zeros") return values;
+  if (init.kind === "ones") return values.fill(1);
+  const scale = init.kind === "normal" ? init.std : init.bound / Math.sqrt(3);
+  for (let i = 0; i < values.length; i++) values[i] = scale * SAMPLE[i % SAMPLE.length]!;
+  return values;
 }

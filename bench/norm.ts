@@ -1,7 +1,8 @@
 // Norms and softmax of rows: bounded by memory, so the rate counts the bytes that must move.
 import { layerNorm, rmsNorm, softmax } from "../src/ops/mod.ts";
 import type { Arrays, Context, Expected, KernelCase } from "./kernel.ts";
-import { measureAll, spread } from "./kernel.ts";
+import { measureAll } from "./kernel.ts";
+import { spread } from "./random.ts";
 import type { Row } from "./row.ts";
 
 const EPS = 1e-5;

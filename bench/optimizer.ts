@@ -13,7 +13,8 @@ import {
   update,
 } from "../src/optim/mod.ts";
 import { compile, createStore, fetch, Graph, put, release, run, write } from "../src/ops/mod.ts";
-import { type Context, normals, spread } from "./kernel.ts";
+import type { Context } from "./kernel.ts";
+import { normals, spread } from "./random.ts";
 import { type Row, shareOf } from "./row.ts";
 import { time } from "./time.ts";
 

@@ -1,18 +1,18 @@
 // The shared benchmark beside other frameworks: each in a process of its own and in turns, so that a busy machine slows
 // all of them. Who cannot be installed or fails gets a line that says so.
 import { UsageError } from "../mod.ts";
+import { coldAndWarm, type DriverCache, type FirstStep, runScript } from "./first_step.ts";
 import type { Context } from "./kernel.ts";
 import { GRAFT, modes, type Peer, peers } from "./peers/catalog.ts";
 import { type PeersMode, publishedLosses } from "./peers/graft_model.ts";
 import { PYTHON, writeInputs } from "./peers/inputs.ts";
 import { installPackages, installPyTorch } from "./peers/install.ts";
-import { command, type Measured, parseMeasured } from "./peers/process.ts";
-import { type FirstStep, verdict } from "./peers/verdict.ts";
+import { command, type Measured, parseMeasured } from "./process.ts";
+import { verdict } from "./peers/verdict.ts";
 import type { Row } from "./row.ts";
 import { summary } from "./time.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
-const GRAFT_SCRIPT = new URL("./peers/graft.ts", import.meta.url).pathname;
 
 /** Our own entry: as many steps as the fastest peers. */
 const OURS = { steps: 16, warm: 4 } as const;
@@ -33,7 +33,7 @@ export async function benchPeers(context: Context): Promise<Row[]> {
     const firsts: Partial<Record<PeersMode, FirstStep>> = {};
     const rows: Row[] = [];
     for (const mode of modes) {
-      const run: Run = { folder, mode, drivers: `${folder}/drivers ${mode}`, context };
+      const run: Run = { folder, mode, context };
       const first = firsts[mode] = await firstSteps(run);
       const entries = await inTurns(run, ready);
       const known = published ? publishedLosses[mode] : new Map(entries[0]!.rounds[0]!.losses.entries());
@@ -78,8 +78,6 @@ async function install(chosen: readonly Peer[], say: (text: string) => void): Pr
 interface Run {
   readonly folder: string;
   readonly mode: PeersMode;
-  /** Folder of what the driver has compiled for us. */
-  readonly drivers: string;
   readonly context: Context;
 }
 
@@ -122,20 +120,13 @@ async function inTurns(run: Run, ready: readonly Ready[]): Promise<Entry[]> {
   return [mine, ...others.map(({ entry }) => entry)];
 }
 
-/** One step with an empty cache of the driver, then one with what that left there. */
-async function firstSteps(run: Run): Promise<FirstStep> {
-  await Deno.mkdir(run.drivers);
+function firstSteps(run: Run): Promise<FirstStep> {
   run.context.say(`${run.mode} step: first steps of ${GRAFT}, cold and warm`);
-  const seconds = async () => (await graft(run, 1)).ms[0]! / 1000;
-  return { cold: await seconds(), warm: await seconds() };
+  return coldAndWarm(async (cache) => (await graft(run, 1, cache)).ms[0]! / 1000);
 }
 
-async function graft({ folder, mode, drivers }: Run, steps: number): Promise<Measured> {
-  const env = "--allow-env=DEBUG,PROFILE,FINITE,XDG_RUNTIME_DIR,DENO_WEBGPU_BACKEND";
-  const args = ["run", "--no-prompt", "--allow-read", env, GRAFT_SCRIPT, folder, mode, `${steps}`];
-  // Mesa's cache, and that of NVIDIA's driver.
-  const cache = { MESA_SHADER_CACHE_DIR: drivers, __GL_SHADER_DISK_CACHE_PATH: drivers };
-  return parseMeasured(await command("deno", args, { cwd: ROOT, env: cache, seconds: SECONDS }));
+async function graft({ folder, mode }: Run, steps: number, cache: Partial<DriverCache> = {}): Promise<Measured> {
+  return parseMeasured(await runScript("peers/graft.ts", [folder, mode, `${steps}`], { cache, seconds: SECONDS }));
 }
 
 async function other({ folder, mode }: Run, peer: Peer, cwd: string, steps: number): Promise<Measured> {

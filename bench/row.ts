@@ -19,8 +19,27 @@ export interface Row {
   readonly unit: RateUnit;
   /** Of the measured peak: of multiply-adds for GFLOP/s, of copies for GB/s. */
   readonly share_of_peak?: number;
+  /** What is known of a training step. */
+  readonly step?: StepFigures;
   /** What else there is to say. */
   readonly note?: string;
+}
+
+/** What is known of a training step beside its time. */
+export interface StepFigures {
+  /** Steps that were queued without a wait, and how often. */
+  readonly steps: number;
+  readonly rounds: number;
+  /** Milliseconds of JavaScript's thread to queue one step; on a software driver to encode it (submit computes there). */
+  readonly encode: number;
+  readonly dispatches: number;
+  /** Bytes of temporaries, and the most that the device held. */
+  readonly scratchBytes: number;
+  readonly peakBytes: number;
+  /** Seconds of the first step in a new process, without and with what the driver has compiled before. */
+  readonly first?: { readonly cold: number; readonly warm: number };
+  /** Milliseconds that a step may take on an H100. */
+  readonly target?: number;
 }
 
 /** What the device reaches in registers and in copies, measured in the same run. */

@@ -3,19 +3,10 @@
 // The peers' labels cover the last position too ([B, T + 1] tokens a batch), which a Hugging Face batch of T tokens
 // cannot say. So the arranged batches go to the same programs that `train` queues, one at a time.
 import { createModel, type GraftDevice, lora, type Model } from "../../mod.ts";
-import { adamw, RING_SLOTS } from "../../src/optim/mod.ts";
+import { adamw } from "../../src/optim/mod.ts";
 import type { BatchInputs } from "../../src/train/batch_inputs.ts";
-import type { Program } from "../../src/train/state.ts";
-import {
-  endTraining,
-  microProgram,
-  microStep,
-  readRing,
-  type StepOptions,
-  trainedLayout,
-  updateStep,
-} from "../../src/train/step.ts";
 import { writeFlat, writeStored } from "../../src/train/tensors.ts";
+import { updates } from "../updates.ts";
 
 /** What is trained. */
 export type PeersMode = "lora" | "full";
@@ -152,40 +143,20 @@ export interface PeersResult {
 }
 
 /** Run the first `steps` steps of the benchmark as every peer does. */
-export async function runPeers(
-  { model, layout, batches }: PeersRun,
-  steps: number,
-  look: (program: Program, step: number) => Promise<void> = async () => {},
-): Promise<PeersResult> {
-  const { state } = model;
+export async function runPeers({ model, layout, batches }: PeersRun, steps: number): Promise<PeersResult> {
   const { lr, b1, b2, eps, wd } = layout.adamw;
   const optimizer = adamw({ beta1: b1, beta2: b2, eps, weightDecay: wd });
-  const options: StepOptions = { optimizer, accumulate: 1, smoothing: 0, decayAll: true };
+  const training = updates(model, { optimizer, lr, maxNorm: 0, decayAll: true });
   const losses: number[] = [], ms: number[] = [];
-  let dispatches = 0;
   try {
     for (let step = 0; step < steps; step++) {
-      const batch = batches[step % batches.length]!;
-      const slot = step % RING_SLOTS;
       const start = performance.now();
-      const scalars = {
-        seed: 1,
-        step,
-        lr,
-        corrections: optimizer.corrections(step + 1),
-        lossScale: 1 / batch.items,
-        slot,
-        maxNorm: 0,
-      };
-      await microStep(state, batch, scalars, options);
-      await updateStep(state, scalars, options);
-      losses.push((await readRing(state))[slot]!.loss);
+      await training.queue(batches[step % batches.length]!, step);
+      losses.push(await training.loss(step));
       ms.push(performance.now() - start);
-      await look(await microProgram(state, batch, options), step);
     }
-    dispatches = state.programs.values().reduce((sum, { executable }) => sum + executable.dispatches.length, 0);
+    return { losses, ms, dispatches: training.programs().reduce((sum, { dispatches }) => sum + dispatches.length, 0) };
   } finally {
-    endTraining(state, trainedLayout(state, options));
+    training.end();
   }
-  return { losses, ms, dispatches };
 }

@@ -5,7 +5,7 @@
 import { normal, randomKey, uniform } from "../../src/core/random.ts";
 import { UsageError } from "../../mod.ts";
 import type { PeersLayout } from "./graft_model.ts";
-import { command, exists } from "./process.ts";
+import { command, exists } from "../process.ts";
 
 const SHARED = new URL("../../../shared/peers/common", import.meta.url).pathname;
 const SHARED_FILES = ["gen.py", "layout.json", "base.bin", "loraA.bin", "tokensA.i32", "tokensB.i32"];

@@ -2,7 +2,7 @@
 import { UsageError } from "../../mod.ts";
 import type { Peer } from "./catalog.ts";
 import { PYTHON } from "./inputs.ts";
-import { command, exists } from "./process.ts";
+import { command, exists } from "../process.ts";
 
 const CACHE = "/tmp/graft-peers";
 const HERE = new URL(".", import.meta.url).pathname;

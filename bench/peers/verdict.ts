@@ -1,16 +1,11 @@
 // Ratios of the shared benchmark and what they should be (medians of one run), as plain data.
+import type { FirstStep } from "../first_step.ts";
 import type { Check } from "../row.ts";
 import { GRAFT, type Peer } from "./catalog.ts";
 import type { PeersMode } from "./graft_model.ts";
 
 /** Median milliseconds of a step, by framework; who failed is missing. */
 export type Medians = Readonly<Record<PeersMode, ReadonlyMap<string, number>>>;
-
-/** Seconds of our first step, without and with what the driver has compiled before. */
-export interface FirstStep {
-  readonly cold: number;
-  readonly warm: number;
-}
 
 /** Limits of the ratios on the software driver. */
 const LIMITS = {

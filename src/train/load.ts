@@ -14,7 +14,7 @@ import { fullSequence } from "../nn/full_sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
 import { packableLeaves, type Quantize, weightFormats } from "./formats.ts";
 import { initialValues } from "./init.ts";
-import { type Inventory, recordingLeaves } from "./leaves.ts";
+import { type Inventory, recordingLeaves, type TensorSpec } from "./leaves.ts";
 import { Model } from "./model.ts";
 import type { ModelState } from "./state.ts";
 import { matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
@@ -93,23 +93,31 @@ export async function loadModel(
   }
 }
 
+/** Options of {@linkcode createModel}. */
+export interface CreateModelOptions {
+  readonly seed?: number;
+  readonly tokenizer?: Tokenizer;
+  /** The first values of a tensor; by default those that the architecture says, from `seed`. */
+  readonly initial?: (tensor: TensorSpec) => Float32Array<ArrayBuffer>;
+}
+
 /**
  * A model with random weights, for pre-training and benchmarks.
  *
  * @param config The content of a config.json.
- * @param options `seed` of the weights (42).
+ * @param options `seed` of the weights (42), or `initial`: the values of every tensor.
  */
 export async function createModel(
   device: GraftDevice,
   config: Json,
-  { seed = 42, tokenizer }: { readonly seed?: number; readonly tokenizer?: Tokenizer } = {},
+  { seed = 42, tokenizer, initial = (tensor) => initialValues(tensor, seed) }: CreateModelOptions = {},
 ): Promise<Model> {
   const architecture = architectureOf(config);
   const inventory = takeInventory(architecture);
   const state = createState(device, architecture, inventory, {
     ...{ config, path: undefined, tokenizerOrNone: tokenizer, formats: new Map() },
   });
-  for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initialValues(tensor, seed));
+  for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initial(tensor));
   return new Model(state);
 }
 

@@ -1,5 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "../../bench/main.ts";
+import { GPT2_CONFIG, QWEN3_CONFIG, SMOLLM2_CONFIG } from "../../bench/configs.ts";
+import { chooseModels, labelOf } from "../../bench/models.ts";
+import { stepTable } from "../../bench/step_table.ts";
+import type { Json } from "../../src/models/config.ts";
+import { architectureOf } from "../../src/models/mod.ts";
+import { countElements } from "../../src/train/leaves.ts";
+import { takeInventory } from "../../src/train/load.ts";
 import { type Report, type Row, slower } from "../../bench/row.ts";
 
 /** What the command prints, and its exit code. */
@@ -10,6 +17,24 @@ async function bench(
   const code = await main(args, { out: (text) => out.push(text), err: (text) => err.push(text) });
   return { code, out: out.join("\n"), err: err.join("\n") };
 }
+
+Deno.test({
+  name: "bench: --quick step and generate run; --h100-table prints a table",
+  sanitizeOps: false, // devices live as long as the process
+  sanitizeResources: false,
+  async fn() {
+    const { code, out, err } = await bench("--quick", "--json", "--h100-table", "generate");
+    assertEquals([code, out], [2, ""]);
+    assertStringIncludes(err, "--h100-table beside another family");
+    const table = await bench("--quick", "--json", "--h100-table");
+    console.log(table.err);
+    const { rows: [row] }: Report = JSON.parse(table.out);
+    assert(row!.step!.dispatches > 50 && row!.step!.encode > 0 && row!.step!.encode <= row!.median);
+    assertStringIncludes(table.err, "| stories260K, random | 2 x 32");
+    const written: Report = JSON.parse((await bench("--quick", "--json", "generate")).out);
+    assert(written.rows[0]!.rate > 0);
+  },
+});
 
 for (const family of ["norm", "optimizer", "lora"]) {
   Deno.test({
@@ -49,4 +74,44 @@ Deno.test("bench: a comparison finds what lost more than a tenth of its rate", (
   const row: Row = { family: "norm", name: "softmax", shape: "2x3", median: 1, best: 1, rate: 100, unit: "GB/s" };
   assertEquals(slower([{ ...row, rate: 91 }, { ...row, shape: "new", rate: 1 }], [row]), []);
   assertEquals(slower([{ ...row, rate: 89 }], [row]), ["norm softmax 2x3: 89.0 GB/s, was 100"]);
+});
+
+Deno.test("bench: the table of steps says what was met", () => {
+  const step = { steps: 20, rounds: 5, encode: 1.234, dispatches: 135, scratchBytes: 1, peakBytes: 3 * 2 ** 20 };
+  const row: Row = {
+    ...{ family: "step", name: "GPT-2", shape: "8x512", median: 61.54, best: 60, rate: 66560, unit: "tokens/s" },
+    ...{ share_of_peak: 0.567, step: { ...step, target: 60, first: { cold: 6.021, warm: 1.5 } } },
+  };
+  const [titles, rule, first, second, ...more] = stepTable([
+    row,
+    { ...row, median: 59, step: { ...step, target: 60 } },
+    { ...row, family: "norm", step: undefined } as unknown as Row,
+  ]);
+  assertEquals(more, []);
+  assertEquals([titles, rule, first, second].map((line) => line!.length).every((n, _, [m]) => n === m), true);
+  const cells = (line?: string) => line!.split("|").slice(1, -1).map((cell) => cell.trim());
+  assertEquals(cells(first), [
+    ...["GPT-2", "8 x 512", "61.5", "66560", "60", "no", "57 %", "135", "1.23", "6.02 / 1.50", "3", "5 x 20"],
+  ]);
+  assertEquals(cells(second).slice(2, 6), ["59.0", "66560", "60", "yes"]);
+  assertEquals(cells(second)[9], "");
+});
+
+Deno.test("bench: models that take minutes on a software driver run only by their name", () => {
+  const said: string[] = [];
+  const chosen = (software: boolean, only?: string[]) =>
+    chooseModels({ quick: false, device: { software }, say: (text) => said.push(text), ...only ? { only } : {} })
+      .map(labelOf).filter((label) => !/^stories260K [0-9]/.test(label));
+  const small = ["stories260K, random 8x128", "bundled base 8x256", "GPT-2 124M, random 1x128"];
+  assertEquals(chosen(true), small);
+  assertEquals(said.filter((text) => text.includes("takes minutes")).length, 3);
+  assertEquals(chosen(false).length, 6);
+  assertEquals(chosen(true, ["Qwen3", "1x128"]), ["GPT-2 124M, random 1x128", "Qwen3-0.6B, random 4x512"]);
+});
+
+Deno.test("bench: the shapes of the table are those of the published checkpoints", () => {
+  const parameters = (config: Json) => countElements(takeInventory(architectureOf(config)).weights.values());
+  assertEquals(parameters(GPT2_CONFIG), 124_439_808);
+  assertEquals(parameters(SMOLLM2_CONFIG), 134_515_008);
+  assertEquals(parameters(QWEN3_CONFIG), 596_049_920);
 });

@@ -3,7 +3,7 @@ import { UsageError } from "../../mod.ts";
 import { peers } from "../../bench/peers/catalog.ts";
 import { checkpointName, loadPeers, publishedLosses, runPeers } from "../../bench/peers/graft_model.ts";
 import { writeInputs } from "../../bench/peers/inputs.ts";
-import { lastLines, parseMeasured } from "../../bench/peers/process.ts";
+import { lastLines, parseMeasured } from "../../bench/process.ts";
 import { verdict } from "../../bench/peers/verdict.ts";
 import { gpuTest } from "../device.ts";
 import { sharedFolder } from "../shared.ts";

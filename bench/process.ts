@@ -1,5 +1,5 @@
 // Running other programs: their output, or why there is none.
-import { UsageError } from "../../mod.ts";
+import { UsageError } from "../mod.ts";
 
 /** Options of {@linkcode command}. */
 export interface CommandOptions {
