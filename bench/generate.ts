@@ -5,7 +5,7 @@ import type { Context } from "./kernel.ts";
 import { ids } from "./random.ts";
 import { type BenchModel, benchModels, chooseModels } from "./models.ts";
 import type { Row } from "./row.ts";
-import { summary } from "./time.ts";
+import { summary } from "../src/gpu/time.ts";
 
 const PROMPT = 8;
 

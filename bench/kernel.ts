@@ -5,7 +5,7 @@ import { compile, createStore, Graph, put, read, release, run, type Value, write
 import { backward } from "../src/ops/mod.ts";
 import { ids, normals } from "./random.ts";
 import { type Check, type Peaks, type Row, shareOf } from "./row.ts";
-import { time } from "./time.ts";
+import { time } from "../src/gpu/time.ts";
 
 /** What every family gets. */
 export interface Context {

@@ -16,7 +16,7 @@ import { compile, createStore, fetch, Graph, put, release, run, write } from "..
 import type { Context } from "./kernel.ts";
 import { normals, spread } from "./random.ts";
 import { type Row, shareOf } from "./row.ts";
-import { time } from "./time.ts";
+import { time } from "../src/gpu/time.ts";
 
 const LR = 1e-3, DECAY = 0.01;
 

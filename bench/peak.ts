@@ -4,7 +4,7 @@ import { fmaOperations, fmaProbe } from "../src/ops/probe.ts";
 import { compile, createStore, release } from "../src/ops/mod.ts";
 import type { GraftDevice } from "../src/gpu/device.ts";
 import type { Peaks } from "./row.ts";
-import { time } from "./time.ts";
+import { time } from "../src/gpu/time.ts";
 
 /** Measure both peaks. */
 export async function measurePeaks(

@@ -10,7 +10,7 @@ import { installPackages, installPyTorch } from "./peers/install.ts";
 import { command, type Measured, parseMeasured } from "./process.ts";
 import { verdict } from "./peers/verdict.ts";
 import type { Row } from "./row.ts";
-import { summary } from "./time.ts";
+import { summary } from "../src/gpu/time.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 

@@ -6,7 +6,7 @@ import { prepareBatch } from "../src/train/forward.ts";
 import type { BenchModel } from "./models.ts";
 import { ids } from "./random.ts";
 import type { StepFigures } from "./row.ts";
-import { summary, type Times } from "./time.ts";
+import { summary, type Times } from "../src/gpu/time.ts";
 import { type Updates, updates } from "./updates.ts";
 
 /** Put a fresh adapter on the model; its updates. */

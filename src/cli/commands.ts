@@ -9,10 +9,11 @@ import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
 import { parity } from "./parity.ts";
 import { quantize } from "./quantize.ts";
+import { tune } from "./tune.ts";
 
 /** Every command, in the order of the help. */
 export const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, download, generate, evaluate, merge, quantize, inspect, doctor, parity].map((
+  [finetune, download, generate, evaluate, merge, quantize, inspect, doctor, tune, parity].map((
     entry,
   ) => [entry.name, entry]),
 );

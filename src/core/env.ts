@@ -35,10 +35,15 @@ function variable(name: string): string | undefined {
   return granted(name) ? Deno.env.get(name) : undefined;
 }
 
+/** The user's folder for caches; undefined without a home. */
+export function userCache(): string | undefined {
+  const home = variable("HOME") ?? variable("USERPROFILE");
+  return variable("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
+}
+
 /** Where Python keeps models of the Hugging Face Hub, by huggingface_hub's own rules; undefined without a home. */
 export function hubCache(): string | undefined {
-  const home = variable("HOME") ?? variable("USERPROFILE");
-  const caches = variable("XDG_CACHE_HOME") ?? (home && `${home}/.cache`);
+  const caches = userCache();
   const hub = variable("HF_HOME") ?? (caches && `${caches}/huggingface`);
   return variable("HF_HUB_CACHE") ?? variable("HUGGINGFACE_HUB_CACHE") ?? (hub && `${hub}/hub`);
 }

@@ -5,7 +5,8 @@
 // through this file.
 import { preferVulkan } from "../core/env.ts";
 import { DeviceError, GraftError, OutOfMemoryError } from "../core/errors.ts";
-import type { Target, TargetClass } from "../graph/target.ts";
+import type { Target, TargetClass, Tuning } from "../graph/target.ts";
+import { readTuning, tuningKey } from "./tuning_cache.ts";
 
 /** Options of {@linkcode openDevice}. */
 export interface DeviceOptions {
@@ -15,6 +16,11 @@ export interface DeviceOptions {
   readonly maxBinding?: number;
   /** Use the kernels of another class than the adapter's own, to test them. */
   readonly kind?: TargetClass;
+  /**
+   * Choices of kernels: by default those that `deno task tune` kept for this adapter, where the cache may be read;
+   * `false` leaves the defaults of the class.
+   */
+  readonly tuning?: Tuning | false;
 }
 
 /** Buffers of a device; those destroyed are `created - buffers`. */
@@ -38,6 +44,8 @@ export interface GraftDevice {
   readonly target: Target;
   /** The adapter as people know it, such as `"llvmpipe (LLVM 15.0.6, 256 bits)"`. */
   readonly name: string;
+  /** What measured choices of kernels are kept under: adapter and driver. */
+  readonly tuningKey: string;
   /** Whether the adapter is a software driver. */
   readonly software: boolean;
   /** Whether kernels can be timed. */
@@ -100,10 +108,14 @@ export async function openDevice(options: DeviceOptions = {}): Promise<GraftDevi
     .catch((cause) => {
       throw new DeviceError("device/open", `Cannot open "${name}": ${cause.message}`, { cause });
     });
+  // Tests of another class, and of narrow bindings, are about the defaults.
+  const own = options.kind === undefined && options.maxBinding === undefined;
+  const tuning = options.tuning ?? (own ? await readTuning(tuningKey(info)) : undefined);
   const device: GraftDevice = {
     gpu,
-    target: targetOf(adapter, gpu, name, options),
+    target: { ...targetOf(adapter, gpu, name, options), ...(tuning ? { tuning } : {}) },
     name,
+    tuningKey: tuningKey(info),
     software,
     timestamps: gpu.features.has("timestamp-query"),
     memory: { bytes: 0, peak: 0, buffers: 0, created: 0, staged: 0 },

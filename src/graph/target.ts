@@ -7,6 +7,9 @@
  */
 export type TargetClass = "software" | "gpu" | "default";
 
+/** Choices that were measured on the device: for each kernel and kind of shape the name of a candidate. */
+export type Tuning = Readonly<Record<string, string>>;
+
 /** Limits and class of the device that a graph is compiled for. */
 export interface Target {
   /** Which kernels to choose. */
@@ -25,6 +28,8 @@ export interface Target {
   readonly invocations: number;
   /** Storage buffers of a kernel. */
   readonly storageBuffers: number;
+  /** Replaces the defaults of the class. */
+  readonly tuning?: Tuning;
 }
 
 /** WebGPU's guaranteed limits: what every device has. */

@@ -16,6 +16,7 @@ import { floatBits, type Kernel, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { MatrixRef, ProductCall, ProductPart } from "./product.ts";
 import { bind, type Bound, type Piece } from "./product_cut.ts";
+import { productKey } from "./product_candidates.ts";
 import { fewRowsKernel } from "./product_few_rows.ts";
 import { type Skinny, skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
@@ -60,11 +61,11 @@ export function sharesKernel(call: ProductCall, shares: Value, target: Target): 
 /** Text and grid of a kernel. */
 type Body = Pick<Kernel, "wgsl" | "workgroups" | "trips">;
 
-function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target): Body {
-  const { M, N, K, low, repeat = 1, batch } = piece;
-  const products = piece.parts ? batch?.outer ?? 1 : batches(piece);
-  const work = products * repeat * partsOf(piece).reduce((sum, part) => sum + part.M * part.N * part.K, 0);
-  const tile = softwareTile({ M, N, work, wide: featuresOf(piece, bound, true).vectors.c }, subgroup);
+function softwareKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
+  const { M, N, K, low, repeat = 1 } = piece;
+  const work = repeat * workOf(piece);
+  const wide = featuresOf(piece, bound, true).vectors.c;
+  const tile = softwareTile({ M, N, work, wide, key: keyOf(piece, work, target) }, target);
   const { rows, lanes, width, groups } = tile;
   const columns = lanes * width * groups;
   const features = featuresOf(piece, bound, width === 4);
@@ -83,7 +84,8 @@ function softwareKernel(piece: Piece, bound: BoundProduct, { subgroup }: Target)
 
 function tiledKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
   const { M, N, K, low, repeat = 1 } = piece;
-  const tile = workgroupTile({ M, N, batches: batches(piece), turned: turnedOperands(piece) }, target);
+  const key = keyOf(piece, workOf(piece), target);
+  const tile = workgroupTile({ M, N, batches: batches(piece), turned: turnedOperands(piece), key }, target);
   const { BM, BN, BK } = tile;
   const edge = partsOf(piece).some((part) => part.M % BM !== 0 || part.N % BN !== 0);
   const tail = partsOf(piece).some((part) => part.K % BK !== 0);
@@ -92,6 +94,19 @@ function tiledKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
     workgroups: [Math.ceil(N / BN), Math.ceil(M / BM), batches(piece)],
     trips: repeat * Math.ceil(K / BK) + Math.ceil((low?.R ?? 0) / BK),
   };
+}
+
+/** Multiply-adds of all batches. */
+function workOf(piece: Piece): number {
+  const products = piece.parts ? piece.batch?.outer ?? 1 : batches(piece);
+  return products * partsOf(piece).reduce((sum, part) => sum + part.M * part.N * part.K, 0);
+}
+
+/** Measured choices count for plain products, whole or in shares. */
+function keyOf(piece: Piece, work: number, target: Target): string | undefined {
+  const plain = !piece.causal && !piece.parts && (piece.shared || batches(piece) === 1) &&
+    !isPacked(piece.b.value.dtype);
+  return plain ? productKey(piece, work, target) : undefined;
 }
 
 /** Skinny products whose operands are read as vectors. */

@@ -7,6 +7,7 @@ import type { Target } from "../graph/target.ts";
 import { type ProductCall, productKernels } from "./product.ts";
 import { hasFewRows } from "./product_few_rows.ts";
 import { sharesKernel } from "./product_kernel.ts";
+import { productKey } from "./product_candidates.ts";
 import { ENOUGH_WORKGROUPS, skinnyKernel, softwareTile, turnedOperands, workgroupTile } from "./product_tiles.ts";
 
 /** How a kind of product is cut: until so many workgroups run, into so many shares of so many summands. */
@@ -55,14 +56,15 @@ export function shareCount({ parts, ...sizes }: SplitSizes, target: Target): num
 
 function cutting(sizes: SplitSizes, target: Target): { readonly tiles: number; readonly rule: Rule } {
   const { M, N, K } = sizes;
+  const key = productKey(sizes, M * N * K, target);
   if (target.kind === "software" && target.subgroup > 0) {
-    const { rows, lanes, width, groups } = softwareTile({ M, N, work: M * N * K, wide: N % 4 === 0 }, target.subgroup);
+    const { rows, lanes, width, groups } = softwareTile({ M, N, work: M * N * K, wide: N % 4 === 0, key }, target);
     return { tiles: Math.ceil(M / rows) * Math.ceil(N / (lanes * width * groups)), rule: SOFTWARE };
   }
   const skinny = skinnyKernel(sizes);
   if (skinny === "down") return { tiles: Infinity, rule: TILED };
   if (skinny === "gradient") return { tiles: Math.ceil(Math.max(M, N) / GRADIENT_SPAN), rule: GRADIENT };
-  const { BM, BN } = workgroupTile({ M, N, batches: 1, turned: turnedOperands(sizes) }, target);
+  const { BM, BN } = workgroupTile({ M, N, batches: 1, turned: turnedOperands(sizes), key }, target);
   return { tiles: Math.ceil(M / BM) * Math.ceil(N / BN), rule: TILED };
 }
 

@@ -4,6 +4,7 @@ import type { SoftwareTile } from "../../shaders/matmul_software.ts";
 import { tileBytes, tileLanes, type WorkgroupTile } from "../../shaders/matmul_tiled.ts";
 import type { Target } from "../graph/target.ts";
 import type { ProductCall } from "./product.ts";
+import { chosenTile, SOFTWARE_TILES, WORKGROUP_TILES } from "./product_candidates.ts";
 
 /** What a tile is chosen by. */
 export interface TileShape {
@@ -13,6 +14,8 @@ export interface TileShape {
   readonly work: number;
   /** c can be written as vectors of four. */
   readonly wide: boolean;
+  /** What a measured choice would be kept under; without, the default holds. */
+  readonly key?: string | undefined;
 }
 
 /** Multiply-adds from which a product gets the large tile, and the medium one. */
@@ -22,7 +25,10 @@ const LARGE = 2 ** 27, MEDIUM = 2 ** 18;
 const STORES = { large: 64, medium: 32, small: 8 };
 
 /** The tile of one subgroup of `lanes` lanes. Wide lanes grow by rows first, narrow ones by columns. */
-export function softwareTile({ M, N, work, wide }: TileShape, lanes: number): SoftwareTile {
+export function softwareTile({ M, N, work, wide, key }: TileShape, target: Target): SoftwareTile {
+  const { subgroup: lanes } = target;
+  const chosen = chosenTile(SOFTWARE_TILES, key, target);
+  if (chosen && wide && N > 2 * lanes && chosen.rows < 2 * M) return { lanes, ...chosen };
   // Odd rows are read and written word by word: wide lanes still load half as often, but four stores are one here.
   const stores = work >= LARGE && wide ? STORES.large : work >= MEDIUM ? STORES.medium : STORES.small;
   const fit = (most: number) => [32, 16, 8].find((rows) => rows <= most && rows < 2 * M) ?? 8;
@@ -38,12 +44,8 @@ export function softwareTile({ M, N, work, wide }: TileShape, lanes: number): So
 export const ENOUGH_WORKGROUPS = 200;
 
 /** Tiles of the class gpu for plain products, from the one that reads the least to the one with most workgroups. */
-const PLAIN: readonly WorkgroupTile[] = [
-  { BM: 128, BN: 128, BK: 32, TM: 8, TN: 8 },
-  { BM: 128, BN: 128, BK: 16, TM: 8, TN: 8 },
-  { BM: 128, BN: 64, BK: 16, TM: 8, TN: 8 },
-  { BM: 64, BN: 64, BK: 16, TM: 8, TN: 8 },
-];
+const PLAIN: readonly WorkgroupTile[] = ["128x128x32 8x8", "128x128x16 8x8", "128x64x16 8x8", "64x64x16 8x8"]
+  .map((name) => WORKGROUP_TILES[name]!);
 
 /** Below this many workgroups of 64 x 64 a product is bound by its length: smaller tiles shorten it. */
 const FEW_WORKGROUPS = 24;
@@ -55,6 +57,8 @@ export interface WorkgroupShape {
   readonly batches: number;
   /** Operands that are stored along K. */
   readonly turned: number;
+  /** What a measured choice would be kept under; without, the default holds. */
+  readonly key?: string | undefined;
 }
 
 /** How many tiles of a product are written turned over; a low product's may turn the others too. */
@@ -63,17 +67,19 @@ export function turnedOperands({ ta = false, tb = false, low }: Pick<ProductCall
 }
 
 /** The tile of one workgroup: the largest that still fills the GPU, and long ones for narrow and for low c. */
-export function workgroupTile({ M, N, batches, turned }: WorkgroupShape, target: Target): WorkgroupTile {
+export function workgroupTile({ M, N, batches, turned, key }: WorkgroupShape, target: Target): WorkgroupTile {
   const { kind, workgroupBytes, invocations } = target;
   if (N <= 16) return { BM: 128, BN: 16, BK: 16, TM: 4, TN: 4 };
   if (M <= 16) return { BM: 16, BN: 128, BK: 16, TM: 4, TN: 4 };
-  if (kind !== "gpu") return { BM: 64, BN: 64, BK: 16, TM: 4, TN: 4 };
-  if (N <= 32) return { BM: 128, BN: 32, BK: 16, TM: 8, TN: 4 };
-  if (M <= 32) return { BM: 32, BN: 128, BK: 16, TM: 4, TN: 8 };
+  if (kind === "gpu" && N <= 32) return { BM: 128, BN: 32, BK: 16, TM: 8, TN: 4 };
+  if (kind === "gpu" && M <= 32) return { BM: 32, BN: 128, BK: 16, TM: 4, TN: 8 };
   const count = ({ BM, BN }: WorkgroupTile) => Math.ceil(M / BM) * Math.ceil(N / BN) * batches;
   const fits = (tile: WorkgroupTile) => tileBytes(tile, turned) <= workgroupBytes && tileLanes(tile) <= invocations;
+  const chosen = chosenTile(WORKGROUP_TILES, key, target);
+  if (chosen && fits(chosen)) return chosen;
   const tile = PLAIN.find((t) => count(t) >= ENOUGH_WORKGROUPS && t.BM < 2 * M && t.BN < 2 * N && fits(t)) ?? PLAIN[3]!;
-  return count(tile) < FEW_WORKGROUPS ? { BM: 32, BN: 32, BK: 16, TM: 4, TN: 4 } : tile;
+  if (kind !== "gpu") return WORKGROUP_TILES["64x64x16 4x4"]!;
+  return count(tile) < FEW_WORKGROUPS ? WORKGROUP_TILES["32x32x16 4x4"]! : tile;
 }
 
 /** Which of the kernels for skinny products fits, if one does. */

@@ -1,8 +1,8 @@
 // Time of a program on the device: many replays in one pass between two timestamps, after a warm-up that also raises
 // the clocks of a GPU (it idles at a sixth of them). Without timestamps: wall time of many replays and one wait.
-import { createQueryBuffer, destroyBuffer, readBack } from "../src/gpu/buffer.ts";
-import { checked, type GraftDevice } from "../src/gpu/device.ts";
-import { begin, type Dispatch, type Executable } from "../src/gpu/executable.ts";
+import { createQueryBuffer, destroyBuffer, readBack } from "./buffer.ts";
+import { checked, type GraftDevice } from "./device.ts";
+import { begin, type Dispatch, type Executable } from "./executable.ts";
 
 /** Times in milliseconds. */
 export interface Times {
