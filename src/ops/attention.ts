@@ -1,105 +1,125 @@
-// Attention of grouped query heads; equations in attention_kernels.ts. The probabilities are kept for the gradient.
+// Attention of grouped query heads. Two forms: with the scores in memory (attention_kernels.ts), which the software
+// driver runs fastest, and without (attention_flash.ts), which keeps one number a row for the gradient.
+import type { TensorType } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type V1, type V2, type V3, type Value, type Values } from "../graph/graph.ts";
-import {
-  type AttentionSizes,
-  forwardKernels,
-  heads,
-  queryGradKernels,
-  scoresGradKernels,
-  scoresPitch,
-  sharedGradKernels,
-} from "./attention_kernels.ts";
+import { defineOp, type Kernel, type Rule, type Value, type Values } from "../graph/graph.ts";
+import type { Target } from "../graph/target.ts";
+import { flashForwardKernels, flashTile } from "./attention_flash.ts";
+import { attentionGrad, type Of } from "./attention_grad.ts";
+import { forwardKernels, scoresPitch } from "./attention_kernels.ts";
+import { type AttentionAttrs, type AttentionSizes, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
 
 /** Sizes of {@linkcode attention}, and which keys a row sees. */
-export interface AttentionOptions extends Omit<AttentionSizes, "scale"> {
+export interface AttentionOptions extends Omit<AttentionSizes, "scale" | "S"> {
   /** Factor on the scores: 1 / sqrt(E) by default. */
   readonly scale?: number;
+  /** Keys of a sequence where they are those of another one (cross attention): T by default. */
+  readonly S?: number;
 }
 
 /** What {@linkcode attention} reads; N = B·T rows, head h at columns h·E. */
 export interface AttentionInputs {
   /** Queries [N, H·E]. */
   readonly q: Value;
-  /** Keys [N, K·E]. */
+  /** Keys [B·S, K·E]. */
   readonly k: Value;
-  /** Values [N, K·E]. */
+  /** Values [B·S, K·E]. */
   readonly v: Value;
-  /** Which keys are real (1) and which padding (0), u32 [B, T]; padding may be left or right. */
+  /** Which keys are real (1) and which padding (0), u32 [B, S]; padding may be left or right. */
   readonly mask?: Value | undefined;
+  /** Added to the scaled scores of every sequence, [H, T, S]: T5's relative bias, ALiBi. */
+  readonly bias?: Value | undefined;
 }
 
-function probabilities({ B, T, H }: AttentionSizes): { readonly shape: readonly number[]; readonly dtype: "f32" } {
-  return { shape: [B * H, T, scoresPitch(T)], dtype: "f32" };
-}
-
-function sizesOf({ scale, ...rest }: AttentionOptions): AttentionSizes {
-  const { H, K, E, causal, window } = rest;
+function sizesOf({ scale, S, ...rest }: AttentionOptions): AttentionSizes {
+  const { T, H, K, E, causal, window, softcap } = rest;
   if (H % K !== 0) throw new RangeError(`Cannot group ${H} query heads over ${K} key heads: K must divide H`);
   if (window !== undefined && !(causal && Number.isInteger(window) && window > 0)) {
     throw new RangeError(`Cannot use ${window} as window: it must be a positive integer, and the attention causal`);
   }
-  return { ...rest, scale: scale ?? 1 / Math.sqrt(E) };
+  if (causal && (S ?? T) !== T) {
+    throw new RangeError(`Cannot see ${S} keys from ${T} rows in order: a causal attention needs as many keys as rows`);
+  }
+  if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0)) {
+    throw new RangeError(`Cannot use ${softcap} as softcap: it must be a positive number`);
+  }
+  return { ...rest, S: S ?? T, scale: scale ?? 1 / Math.sqrt(E) };
 }
 
-function checkMask(op: string, mask: Value | undefined, { B, T }: AttentionSizes): void {
-  if (mask === undefined) return;
-  if (mask.dtype !== "u32") throw new TypeError(`Cannot apply ${op} as mask must be u32: received ${mask.dtype}`);
-  if (String(mask.shape) !== String([B, T])) throw new ShapeError(op, "mask", "B T", mask.shape, { B, T });
+function checkOperands(
+  op: string,
+  { mask, bias }: Pick<AttentionInputs, "mask" | "bias">,
+  { B, T, S, H, softcap }: AttentionSizes,
+): void {
+  if (mask && mask.dtype !== "u32") {
+    throw new TypeError(`Cannot apply ${op} as mask must be u32: received ${mask.dtype}`);
+  }
+  if (mask && String(mask.shape) !== String([B, S])) throw new ShapeError(op, "mask", "B S", mask.shape, { B, S });
+  if (bias && String(bias.shape) !== String([H, T, S])) {
+    throw new ShapeError(op, "bias", "H T S", bias.shape, { H, T, S });
+  }
+  if (bias && softcap !== undefined) {
+    throw new RangeError(`Cannot apply ${op} with both a bias and a softcap: leave one of them out`);
+  }
 }
 
-function checkRows(op: string, name: string, value: Value, [N, columns]: readonly [number, number]): void {
-  if (String(value.shape) === String([N, columns])) return;
-  throw new ShapeError(op, name, "B·T columns", value.shape, { "B·T": N, columns });
+function checkRows(op: string, name: string, value: Value, expected: Readonly<Record<string, number>>): void {
+  if (String(value.shape) === String(Object.values(expected))) return;
+  throw new ShapeError(op, name, Object.keys(expected).join(" "), value.shape, expected);
 }
 
-const attentionOp = defineOp<AttentionSizes, Values, V2>({
+/** The result, and what the gradient needs: L [B·H, T], or P [B·H, T, C], with softcap beside L. */
+function outputs(attrs: AttentionAttrs, target: Target): TensorType[] {
+  const { B, T, S, H, E, softcap } = attrs;
+  const type = (...shape: number[]): TensorType => ({ shape, dtype: "f32" });
+  const o = type(B * T, H * E), L = type(B * H, T);
+  if (flashTile(attrs, target)) return [o, L];
+  const P = type(B * H, T, scoresPitch(S));
+  return softcap === undefined ? [o, P] : [o, P, L];
+}
+
+function kernels(
+  node: { readonly inputs: Values; readonly outputs: Values; readonly attrs: AttentionAttrs },
+  target: Target,
+): Kernel[] {
+  const { inputs, outputs: [o, kept, L], attrs } = node;
+  const [q, k, v] = inputs;
+  const matrices = attrs.packed
+    ? columns(q!, attrs)
+    : { q: heads(q!, attrs), k: keyHeads(k!, attrs), v: keyHeads(v!, attrs) };
+  if (flashTile(attrs, target)) {
+    const all = { ...matrices, o: heads(o!, attrs) };
+    const call = { matrices: all, packed: attrs.packed, ...optional(inputs, attrs), stats: kept! };
+    return flashForwardKernels(call, attrs, target);
+  }
+  return forwardKernels({ ...matrices, ...optional(inputs, attrs), P: kept!, L, o: o! }, attrs, target);
+}
+
+const rule = (of: Of): Rule<AttentionAttrs, Values, Values> => (node, dO) => attentionGrad(of, node, dO);
+
+const attentionOp = defineOp<AttentionAttrs, Values, Values>({
   name: "attention",
-  infer: ([q], sizes) => [q!, probabilities(sizes)],
-  kernels({ inputs: [q, k, v, mask], outputs: [o, P], attrs }, target) {
-    return forwardKernels({ q: heads(q!, attrs), k: heads(k!, attrs), v: heads(v!, attrs), mask, P, o }, attrs, target);
-  },
-  grad: [
-    ({ inputs: [, k, v], outputs: [, P], attrs }, dO) => headGrad("query", [scoresGrad([v!, dO, P], attrs), k!], attrs),
-    ({ inputs: [q, , v], outputs: [, P], attrs }, dO) => headGrad("key", [scoresGrad([v!, dO, P], attrs), q!], attrs),
-    ({ outputs: [, P], attrs }, dO) => headGrad("value", [P, dO], attrs),
-  ],
+  infer: ([q], attrs) => outputs(attrs, q!.graph.target),
+  kernels,
+  // The fourth input is the mask, which is never trained, or the bias.
+  grad: [rule("query"), rule("key"), rule("value"), rule("bias"), rule("bias")],
 });
 
-function scoresGrad(inputs: V3, sizes: AttentionSizes): Value {
-  return inputs[0].graph.add(scoresGradOp, inputs, sizes)[0];
-}
-
-const scoresGradOp = defineOp<AttentionSizes, V3, V1>({
-  name: "attentionScoresGrad",
-  infer: ([, , P]) => [P],
-  kernels: ({ inputs: [v, dO, P], outputs: [dS], attrs }, target) =>
-    scoresGradKernels({ v: heads(v, attrs), dO, P, dS }, attrs, target),
-});
-
-type Of = "query" | "key" | "value";
-
-function headGrad(of: Of, inputs: V2, sizes: AttentionSizes): Value {
-  return inputs[0].graph.add(headGradOp, inputs, { ...sizes, of })[0];
-}
-
-const headGradOp = defineOp<AttentionSizes & { readonly of: Of }, V2, V1>({
-  name: "attentionHeadGrad",
-  infer: (_, { of, B, T, H, K, E }) => [{ shape: [B * T, (of === "query" ? H : K) * E], dtype: "f32" }],
-  kernels({ inputs: [scores, by], outputs: [d], attrs: { of, ...sizes } }, target) {
-    const call = { scores, by: heads(by, sizes), output: heads(d, sizes) };
-    if (of === "query") return queryGradKernels(call, sizes, target);
-    const alpha = of === "key" ? sizes.scale : 1;
-    return sharedGradKernels({ name: `attention ${of} gradient`, ...call, alpha }, sizes, target);
-  },
+const packedOp = defineOp<AttentionAttrs, Values, Values>({
+  name: "attentionPacked",
+  infer: ([qkv], attrs) => outputs(attrs, qkv!.graph.target),
+  kernels,
+  grad: [rule("packed"), rule("bias"), rule("bias")],
 });
 
 /**
- * o[N, H·E]: every row of q[N, H·E] sees keys k[N, K·E] of its sequence and returns the mean of v[N, K·E], weighted by
- * softmax(scale · q·k). N = B·T. A row that sees no key returns zeros and gets no gradient.
+ * o[N, H·E]: every row of q[N, H·E] sees keys k[B·S, K·E] of its sequence and returns the mean of v[B·S, K·E], weighted
+ * by softmax(scale · q·k + bias). N = B·T; S = T unless the keys are those of another sequence. A row that sees no key
+ * returns zeros and gets no gradient. GPUs keep no scores in memory (arXiv:2205.14135).
  *
  * @throws {ShapeError} if a value has another shape.
- * @throws {RangeError} if K does not divide H, or the window is not a positive integer of a causal attention.
+ * @throws {RangeError} if K does not divide H, the window is not a positive integer of a causal attention, a causal
+ * attention has S other than T, softcap is not positive, or there are both softcap and bias.
  *
  * @example Usage
  * ```ts
@@ -113,62 +133,38 @@ const headGradOp = defineOp<AttentionSizes & { readonly of: Of }, V2, V1>({
  * console.log(attention({ q, k, v }, { B, T, H, K, E, causal: true }).shape);
  * ```
  */
-export function attention({ q, k, v, mask }: AttentionInputs, options: AttentionOptions): Value {
+export function attention({ q, k, v, mask, bias }: AttentionInputs, options: AttentionOptions): Value {
   const sizes = sizesOf(options);
-  const { B, T, H, K, E } = sizes;
-  checkRows("attention", "q", q, [B * T, H * E]);
-  checkRows("attention", "k", k, [B * T, K * E]);
-  checkRows("attention", "v", v, [B * T, K * E]);
-  checkMask("attention", mask, sizes);
-  return q.graph.add(attentionOp, mask ? [q, k, v, mask] : [q, k, v], sizes)[0];
+  const { B, T, S, H, K, E } = sizes;
+  checkRows("attention", "q", q, { "B·T": B * T, columns: H * E });
+  checkRows("attention", "k", k, { "B·S": B * S, columns: K * E });
+  checkRows("attention", "v", v, { "B·S": B * S, columns: K * E });
+  checkOperands("attention", { mask, bias }, sizes);
+  const attrs = { ...sizes, packed: false, mask: mask !== undefined, bias: bias !== undefined };
+  return q.graph.add(attentionOp, [q, k, v, ...mask ? [mask] : [], ...bias ? [bias] : []], attrs)[0]!;
 }
 
-const columns = (qkv: Value, sizes: AttentionSizes) => {
-  const { H, K, E } = sizes;
-  return { q: heads(qkv, sizes), k: heads(qkv, sizes, H * E), v: heads(qkv, sizes, (H + K) * E) };
-};
-
-const packedOp = defineOp<AttentionSizes, Values, V2>({
-  name: "attentionPacked",
-  infer: (_, sizes) => [{ shape: [sizes.B * sizes.T, sizes.H * sizes.E], dtype: "f32" }, probabilities(sizes)],
-  kernels: ({ inputs: [qkv, mask], outputs: [o, P], attrs }, target) =>
-    forwardKernels({ ...columns(qkv!, attrs), mask, P, o }, attrs, target),
-  grad: [
-    ({ inputs: [qkv], outputs: [, P], attrs }, dO) => dO.graph.add(packedGradOp, [qkv!, dO, P], attrs)[0],
-  ],
-});
-
-const packedGradOp = defineOp<AttentionSizes, V3, V2>({
-  name: "attentionPackedGrad",
-  infer: ([qkv, , P]) => [qkv, P],
-  kernels({ inputs: [qkv, dO, P], outputs: [d, dS], attrs }, target) {
-    const { q, k, v } = columns(qkv, attrs), output = columns(d, attrs);
-    const of = (name: Of) => `attention ${name} gradient`;
-    const value = { name: of("value"), scores: P, by: heads(dO, attrs), output: output.v };
-    const key = { name: of("key"), scores: dS, by: q, output: output.k, alpha: attrs.scale };
-    return [
-      ...scoresGradKernels({ v, dO, P, dS }, attrs, target),
-      ...queryGradKernels({ scores: dS, by: k, output: output.q }, attrs, target),
-      ...sharedGradKernels(key, attrs, target),
-      ...sharedGradKernels(value, attrs, target),
-    ];
-  },
-});
+/** What {@linkcode attentionPacked} reads. */
+export interface AttentionPackedInputs extends Pick<AttentionInputs, "mask" | "bias"> {
+  /** Queries, keys and values [N, (H + 2·K)·E]. */
+  readonly qkv: Value;
+}
 
 /**
  * {@linkcode attention} of qkv[N, (H + 2·K)·E], whose columns are the queries, the keys and the values: how GPT-2 and
  * Phi-3 project them. The gradient is one value too.
  *
  * @throws {ShapeError} if a value has another shape.
- * @throws {RangeError} if K does not divide H, or the window is not a positive integer of a causal attention.
+ * @throws {RangeError} as {@linkcode attention} does.
  */
 export function attentionPacked(
-  { qkv, mask }: { readonly qkv: Value; readonly mask?: Value | undefined },
-  options: AttentionOptions,
+  { qkv, mask, bias }: AttentionPackedInputs,
+  options: Omit<AttentionOptions, "S">,
 ): Value {
   const sizes = sizesOf(options);
   const { B, T, H, K, E } = sizes;
-  checkRows("attentionPacked", "qkv", qkv, [B * T, (H + 2 * K) * E]);
-  checkMask("attentionPacked", mask, sizes);
-  return qkv.graph.add(packedOp, mask ? [qkv, mask] : [qkv], sizes)[0];
+  checkRows("attentionPacked", "qkv", qkv, { "B·T": B * T, columns: (H + 2 * K) * E });
+  checkOperands("attentionPacked", { mask, bias }, sizes);
+  const attrs = { ...sizes, packed: true, mask: mask !== undefined, bias: bias !== undefined };
+  return qkv.graph.add(packedOp, [qkv, ...mask ? [mask] : [], ...bias ? [bias] : []], attrs)[0]!;
 }

@@ -47,8 +47,14 @@ export { type Plan, plan } from "../graph/plan.ts";
 export { print } from "../graph/print.ts";
 export { type Target, type TargetClass, type Tuning } from "../graph/target.ts";
 export * from "./activations.ts";
-export { attention, type AttentionInputs, type AttentionOptions, attentionPacked } from "./attention.ts";
-export { type AttentionSizes } from "./attention_kernels.ts";
+export {
+  attention,
+  type AttentionInputs,
+  type AttentionOptions,
+  attentionPacked,
+  type AttentionPackedInputs,
+} from "./attention.ts";
+export { type AttentionSizes } from "./attention_sizes.ts";
 export { backward } from "./backward.ts";
 export { bias } from "./bias.ts";
 export { columnSum } from "./column_sum.ts";

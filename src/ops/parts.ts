@@ -39,3 +39,17 @@ export function rowRange(value: Value, rows: number, { lo, hi }: Part): Range {
   const width = bytes(value) / 4 / rows;
   return { value, offset: lo * width, length: (hi - lo) * width };
 }
+
+/** What to bind, and the words from there to the first one that is meant. */
+export interface Bound {
+  readonly binding: Value | Range;
+  readonly offset: number;
+}
+
+/** Words [lo, hi) of a value: bound whole where that fits, else an aligned range around them. */
+export function boundWords(value: Value, [lo, hi]: readonly [number, number], target: Target): Bound {
+  if (4 * size(value.shape) <= target.maxBinding) return { binding: value, offset: lo };
+  const words = target.alignment / 4;
+  const first = Math.floor(lo / words) * words;
+  return { binding: { value, offset: first, length: hi - first }, offset: lo - first };
+}

@@ -6,6 +6,7 @@ import type { DeviceOptions, GraftDevice } from "../../src/gpu/device.ts";
 import { compile, type Executable, read, run, write } from "../../src/gpu/executable.ts";
 import { createStore, put, release } from "../../src/gpu/store.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
+import type { Target } from "../../src/graph/target.ts";
 import { backward } from "../../src/ops/backward.ts";
 import { pack, unpack } from "../../src/io/packing.ts";
 import { gpuTest } from "../device.ts";
@@ -39,6 +40,8 @@ export interface OpCase {
   readonly tolerance?: number;
   /** Device to run on: forced limits or kernel class. */
   readonly device?: DeviceOptions;
+  /** Limits that kernels are chosen for, where they are not the device's. */
+  readonly target?: Partial<Target>;
 }
 
 const worst = new Map<string, { forward: number; gradient: number; cases: number }>();
@@ -87,7 +90,7 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
 
 async function check(device: GraftDevice, c: OpCase): Promise<void> {
   const tolerance = c.tolerance ?? 1e-5;
-  const graph = new Graph(device.target);
+  const graph = new Graph({ ...device.target, ...c.target });
   const numbers: Record<string, Numbers> = {};
   const values: Record<string, Value> = {};
   const packed = new Map<string, Uint32Array<ArrayBuffer>>();
