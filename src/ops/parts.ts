@@ -48,7 +48,7 @@ export interface Bound {
 
 /** Words [lo, hi) of a value: bound whole where that fits, else an aligned range around them. */
 export function boundWords(value: Value, [lo, hi]: readonly [number, number], target: Target): Bound {
-  if (4 * size(value.shape) <= target.maxBinding) return { binding: value, offset: lo };
+  if (bytes(value) <= target.maxBinding) return { binding: value, offset: lo };
   const words = target.alignment / 4;
   const first = Math.floor(lo / words) * words;
   return { binding: { value, offset: first, length: hi - first }, offset: lo - first };
