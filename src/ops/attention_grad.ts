@@ -3,12 +3,12 @@
 import { defineOp, type V1, type V2, type V3, type Value, type Values } from "../graph/graph.ts";
 import {
   flashBiasGradKernels,
-  type FlashCall,
   flashDeltaKernels,
   flashKeyGradKernels,
   flashQueryGradKernels,
   flashTile,
 } from "./attention_flash.ts";
+import type { FlashCall } from "./attention_flash_cut.ts";
 import { biasGradKernels, queryGradKernels, scoresGradKernels, sharedGradKernels } from "./attention_kernels.ts";
 import { type AttentionAttrs, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
 

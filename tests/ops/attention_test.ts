@@ -250,7 +250,7 @@ Deno.test("attention: GPUs hold nothing of the size of the scores", () => {
 });
 
 Deno.test("attention: long sequences and wide heads stay in the budgets", () => {
-  for (const target of [...gpuTargets, { ...guaranteed, kind: "software", subgroup: 8 } as const]) {
+  for (const target of gpuTargets) {
     for (const E of [4, 8, 40, 64, 72, 128, 252, 256]) {
       const graph = new Graph(target);
       const leaf = (name: string, heads: number) => graph.leaf("param", name, [4096, heads * E]);

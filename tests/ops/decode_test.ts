@@ -32,7 +32,7 @@ function decodeTest({ name, start, packed = false, device, ...sizes }: Row): voi
   const { S, H, K, E, Tmax } = sizes;
   gpuTest(`attentionDecode: ${name}`, async (gpu) => {
     const [q, k, v] = [H, K, K].map((heads, i) => normal(S * Tmax * heads * E, i)) as [Numbers, Numbers, Numbers];
-    const expected = attentionReference({ q, k, v }, { B: S, T: Tmax, ...sizes, causal: true });
+    const expected = attentionReference({ q, k, v }, { ...sizes, B: S, T: Tmax, S: Tmax, causal: true });
     const startOf = (s: number) => start[s % start.length]!;
     const before = (x: Numbers) =>
       x.map((e, i) => Math.floor(i / (K * E)) % Tmax < startOf(Math.floor(i / (Tmax * K * E))) ? e : 99);
