@@ -32,10 +32,12 @@ export interface SampleOptions {
   readonly topK: boolean;
   /** Whether only the largest ones whose probabilities reach p.top_p stay. */
   readonly topP: boolean;
+  /** Every row has its own position. */
+  readonly each: boolean;
 }
 
 /** Loop iterations of an invocation. */
-export function sampleTrips({ V, group, topK, topP }: SampleOptions): number {
+export function sampleTrips({ V, group, topK, topP }: Omit<SampleOptions, "each">): number {
   const pass = argmaxTrips(V, group);
   const searches = (topK ? 1 : 0) + (topP ? 1 : 0);
   return searches * DIGITS * (1 + pass) + (topP ? 4 : 3) * pass + group.lanes;
@@ -116,7 +118,7 @@ ${step("lane_sums[j]")}
 }
 
 /** logits[n, V], scalars u32 [·], position u32 [·] → token u32 [n]; one draw for (seed, position, sequence). */
-export function sample({ V, group, topK, topP }: SampleOptions): string {
+export function sample({ V, group, topK, topP, each }: SampleOptions): string {
   const kept = (x: string) => `select(0.0, weight(${x}, high), key(${x}) >= lowest)`;
   return wgsl`
 struct P {
@@ -160,7 +162,7 @@ ${eachLogit(V, group, (_, x) => `mass += ${kept(x)};`)}
   var own = 0.0;
 ${eachLogit(V, group, (_, x) => `own += ${kept(x)};`)}
   let sums = before(own, lane);
-  let draw = random_key(scalars[p.seed_word], position[p.position_word], p.stream);
+  let draw = random_key(scalars[p.seed_word], position[p.position_word${each ? " + p.first + n" : ""}], p.stream);
   let goal = random_uniform(draw, p.first + n) * sums.y;
   // Exactly one lane passes the goal, by the same additions as above; its token plus one, 0.0 elsewhere.
   var chosen = 0.0;
@@ -207,10 +209,10 @@ ${eachLogit(V, group, (column, x) => `if (${x} > high) { high = ${x}; at = ${col
 export const PENALIZE_LANES = 64;
 
 /**
- * logits[S, V], tokens u32 [S, T], length u32 [·] → y[S, V], which must hold the logits already. One invocation per
+ * logits[S, V], tokens u32 [S, T], length u32 [·], one for all or for `each` → y[S, V], which must hold the logits already. One invocation per
  * token; those of equal tokens write the same number.
  */
-export function penalizeRepeats(): string {
+export function penalizeRepeats({ each }: { readonly each: boolean }): string {
   return wgsl`
 struct P { S: u32, T: u32, V: u32, length_word: u32, penalty: f32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -225,7 +227,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let i = flat_workgroup(id, groups) * ${PENALIZE_LANES}u + lane;
   if (i >= p.S * p.T) { return; }
   let token = tokens[i];
-  if (i % p.T >= lengths[p.length_word] || token >= p.V) { return; }
+  if (i % p.T >= lengths[p.length_word${each ? " + i / p.T" : ""}] || token >= p.V) { return; }
   let at = i / p.T * p.V + token;
   let x = logits[at];
   y[at] = select(x / p.penalty, x * p.penalty, x < 0.0);

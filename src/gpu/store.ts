@@ -4,7 +4,7 @@
 // place them in one arena of few buffers, which grows by what a program lacks.
 import { DeviceError } from "../core/errors.ts";
 import { createBuffer, destroyBuffer, readBack, upload, type Words } from "./buffer.ts";
-import type { GraftDevice } from "./device.ts";
+import { type GraftDevice, queued } from "./device.ts";
 
 /** Buffers of one device. */
 export interface Store {
@@ -107,4 +107,13 @@ export function release({ device, buffers, sizes, arena }: Store, names?: Iterab
     sizes.delete(name);
   }
   if (!names) arena.splice(0).forEach((buffer) => destroyBuffer(device, buffer));
+}
+
+/** Fill the named buffers with zeros, in the order of what is queued. */
+export function clear({ device, buffers }: Store, names: Iterable<string>): void {
+  queued(device, "clear", () => {
+    const encoder = device.gpu.createCommandEncoder();
+    for (const name of names) encoder.clearBuffer(buffers.get(name)!);
+    device.gpu.queue.submit([encoder.finish()]);
+  });
 }

@@ -17,19 +17,25 @@ export interface DecodeSequenceOptions {
   readonly prefix: string;
 }
 
-/** The sequence of a program that computes one position a run; the caches are states of the graph. */
-export function decodeSequence({ graph, S, Tmax, position, prefix }: DecodeSequenceOptions): Sequence {
-  const caches = ({ K, E }: Heads) => ({
+/** The caches of the layer that is being built, states of the graph. */
+export function cacheLeaves(
+  { graph, S, Tmax, prefix }: Omit<DecodeSequenceOptions, "position">,
+): (heads: Pick<Heads, "K" | "E">) => { readonly cacheK: Value; readonly cacheV: Value } {
+  return ({ K, E }) => ({
     cacheK: graph.leaf("state", `${prefix}keys ${graph.scopePath}`, [S, Tmax, K * E]),
     cacheV: graph.leaf("state", `${prefix}values ${graph.scopePath}`, [S, Tmax, K * E]),
-    position,
   });
+}
+
+/** The sequence of a program that computes one position a run; the caches are states of the graph. */
+export function decodeSequence({ graph, S, Tmax, position, prefix }: DecodeSequenceOptions): Sequence {
+  const caches = cacheLeaves({ graph, S, Tmax, prefix });
   return {
     N: S,
     length: Tmax,
     addPositions: (x, table) => add(x, embedding(table, position)),
     rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position, heads, E }),
-    attend: (qkv, heads) => attentionDecode({ ...qkv, ...caches(heads) }, { S, Tmax, ...heads }),
-    attendPacked: (qkv, heads) => attentionDecodePacked({ qkv, ...caches(heads) }, { S, Tmax, ...heads }),
+    attend: (qkv, heads) => attentionDecode({ ...qkv, ...caches(heads), position }, { S, Tmax, ...heads }),
+    attendPacked: (qkv, heads) => attentionDecodePacked({ qkv, ...caches(heads), position }, { S, Tmax, ...heads }),
   };
 }

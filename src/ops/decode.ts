@@ -58,14 +58,15 @@ export interface AttentionDecodeInputs extends DecodeState {
 }
 
 /** The sequences [first, first + count) of a cache in one binding. */
-interface CachePart {
+export interface CachePart {
   readonly first: number;
   readonly count: number;
   readonly base: number;
   readonly range: (cache: Value) => Range;
 }
 
-function cacheParts(cache: Value, { maxBinding, alignment }: Target): CachePart[] {
+/** The parts of a cache that fit into one binding. */
+export function cacheParts(cache: Value, { maxBinding, alignment }: Target): CachePart[] {
   const [S, Tmax, columns] = cache.shape as [number, number, number];
   const words = Tmax * columns, align = alignment / 4, most = maxBinding / 4;
   const step = S * words <= most ? S : Math.floor((most - align) / words);

@@ -75,7 +75,13 @@ export interface SampleOptions {
   /** Word that tells this stream of random numbers from others of the run; 0 by default. */
   readonly stream?: number;
   /** The u32 word that counts positions, where it is not the step of the scalars: one draw for each number. */
-  readonly position?: Word;
+  readonly position?: EachWord;
+}
+
+/** A word for all rows, or the word of the first of them, which the others' follow. */
+export interface EachWord extends Word {
+  /** Row s reads the s-th word from this one on. */
+  readonly each?: boolean;
 }
 
 interface SampleAttrs {
@@ -84,6 +90,7 @@ interface SampleAttrs {
   readonly topP: number;
   readonly stream: number;
   readonly word: number;
+  readonly each: boolean;
 }
 
 const sampleOp = defineOp<SampleAttrs, V3, V1>({
@@ -91,8 +98,8 @@ const sampleOp = defineOp<SampleAttrs, V3, V1>({
   infer: ([logits]) => [{ shape: [sizesOf("sample", logits).S], dtype: "u32" }],
   kernels({ inputs: [logits, scalars, position], outputs: [tokens], attrs }, target) {
     const { S, V } = sizesOf("sample", logits);
-    const { temperature, topK, topP, stream, word } = attrs;
-    const options = { V, group: sampleGroup(target, V), topK: topK > 0 && topK < V, topP: topP < 1 };
+    const { temperature, topK, topP, stream, word, each } = attrs;
+    const options = { V, group: sampleGroup(target, V), topK: topK > 0 && topK < V, topP: topP < 1, each };
     return parts(S, V, target).map((part) => ({
       name: "sample",
       wgsl: sampleShader(options),
@@ -146,23 +153,29 @@ export function sample(
   }
   if (problems.length > 0) throw new RangeError(`Cannot sample: ${problems.join("; ")}`);
   requireU32("sample", { scalars, position: position.value });
-  const attrs = { temperature, topK, topP, stream, word: position.word ?? 0 };
+  const attrs = { temperature, topK, topP, stream, word: position.word ?? 0, each: position.each ?? false };
   return logits.graph.add(sampleOp, [logits, scalars, position.value], attrs)[0];
 }
 
-const penalizeOp = defineOp<{ readonly penalty: number; readonly word: number }, V3, V1>({
+interface PenalizeAttrs {
+  readonly penalty: number;
+  readonly word: number;
+  readonly each: boolean;
+}
+
+const penalizeOp = defineOp<PenalizeAttrs, V3, V1>({
   name: "penalize_repeats",
   infer([logits, tokens]) {
     dims("penalize_repeats", { logits: "S V", tokens: "S T" }, { logits, tokens });
     return [logits];
   },
-  kernels({ inputs: [logits, tokens, length], outputs: [y], attrs: { penalty, word } }, target) {
+  kernels({ inputs: [logits, tokens, length], outputs: [y], attrs: { penalty, word, each } }, target) {
     const { S, V, T } = dims("penalize_repeats", { logits: "S V", tokens: "S T" }, { logits, tokens });
     return [
       ...elementwiseKernels({ name: "copy", reads: ["a"], expression: "a", inputs: [logits], output: y }, target),
       {
         name: "penalize_repeats",
-        wgsl: penalizeShader(),
+        wgsl: penalizeShader({ each }),
         read: [logits, tokens, length],
         write: [y],
         uniform: [S, T, V, word, floatBits(penalty)],
@@ -179,17 +192,18 @@ const penalizeOp = defineOp<{ readonly penalty: number; readonly word: number },
  * `penalty`, negative ones multiplied, once for each token.
  *
  * @param tokens u32 [S, T]; those from `length` on, and ids above the vocabulary, do not count.
- * @param length The u32 word that says how many tokens each sequence has.
+ * @param length The u32 word that says how many tokens the sequences have, or the words of `each`.
  * @throws {RangeError} if `penalty` is not above 0.
  * @throws {TypeError} if the tokens or the length are not u32.
  */
 export function penalizeRepeats(
   logits: Value,
   tokens: Value,
-  length: Word,
+  length: EachWord,
   { penalty }: { readonly penalty: number },
 ): Value {
   if (!(penalty > 0)) throw new RangeError(`Cannot penalize repeats by ${penalty}: the penalty must be above 0`);
   requireU32("penalize_repeats", { tokens, length: length.value });
-  return logits.graph.add(penalizeOp, [logits, tokens, length.value], { penalty, word: length.word ?? 0 })[0];
+  const attrs = { penalty, word: length.word ?? 0, each: length.each ?? false };
+  return logits.graph.add(penalizeOp, [logits, tokens, length.value], attrs)[0];
 }

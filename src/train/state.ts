@@ -36,6 +36,7 @@ export interface Program {
     readonly tokens?: Value;
     readonly labels?: Value;
     readonly mask?: Value;
+    readonly positions?: Value;
     readonly scalars?: Value;
   };
   /** What can be read after a run. */

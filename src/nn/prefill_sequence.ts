@@ -1,0 +1,36 @@
+// Many positions of every prompt a run, with the key/value caches that decode_sequence.ts goes on with.
+import type { Graph, Value } from "../graph/graph.ts";
+import { add } from "../ops/elementwise.ts";
+import { embedding } from "../ops/embedding.ts";
+import { attentionPrefill, attentionPrefillPacked } from "../ops/prefill.ts";
+import { ropeAt } from "../ops/rope.ts";
+import { cacheLeaves } from "./decode_sequence.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** C positions of S sequences, which grow to at most Tmax. */
+export interface PrefillSequenceOptions {
+  readonly graph: Graph;
+  readonly S: number;
+  readonly C: number;
+  readonly Tmax: number;
+  /** Positions of the caches that are looked at: above all of this run's. */
+  readonly seen: number;
+  /** Position of every row, an input u32[S·C]. */
+  readonly positions: Value;
+  /** Put before the names of the caches. */
+  readonly prefix: string;
+}
+
+/** The sequence of a program that reads a part of every prompt. */
+export function prefillSequence({ graph, positions, prefix, ...sizes }: PrefillSequenceOptions): Sequence {
+  const { S, C, Tmax } = sizes;
+  const caches = cacheLeaves({ graph, S, Tmax, prefix });
+  return {
+    N: S * C,
+    length: Tmax,
+    addPositions: (x, table) => add(x, embedding(table, positions)),
+    rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position: positions, heads, E }),
+    attend: (qkv, heads) => attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...sizes, ...heads }),
+    attendPacked: (qkv, heads) => attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...sizes, ...heads }),
+  };
+}
