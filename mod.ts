@@ -42,7 +42,7 @@ export {
 } from "./src/data/tokenizer.ts";
 export { closeDevice, type DeviceOptions, type GraftDevice, type Memory, openDevice } from "./src/gpu/device.ts";
 export { Graph } from "./src/graph/graph.ts";
-export { type Target, type TargetClass, type Tuning } from "./src/graph/target.ts";
+export { type Precision, type Target, type TargetClass, type Tuning } from "./src/graph/target.ts";
 export { type WeightDType } from "./src/io/tensor_dtype.ts";
 export { type Json } from "./src/models/config.ts";
 export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";

@@ -22,6 +22,8 @@ export interface TiledOptions extends ProductFeatures {
   readonly tile: WorkgroupTile;
   /** K is no multiple of BK. */
   readonly tail: boolean;
+  /** Tiles and products in f16; sixteen summands are added in f16, their sums in f32. */
+  readonly half: boolean;
 }
 
 /** Lanes of a workgroup. */
@@ -30,23 +32,27 @@ export function tileLanes({ BM, BN, TM, TN }: WorkgroupTile): number {
 }
 
 /** Bytes of workgroup memory of both tiles; `turned`: how many operands run along K. */
-export function tileBytes({ BM, BN, BK }: WorkgroupTile, turned: number): number {
-  return 16 * BK * (BM / 4 + BN / 4 + turned);
+export function tileBytes({ BM, BN, BK }: WorkgroupTile, turned: number, half: boolean): number {
+  return (half ? 8 : 16) * BK * (BM / 4 + BN / 4 + turned);
 }
 
 /** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
 export function matmulTiled(options: TiledOptions): string {
-  const { tile, ta, tb, low, tail, vectors, parts } = options;
+  const { tile, ta, tb, low, tail, vectors, parts, half } = options;
   const { BM, BN, BK, TM, TN } = tile;
   const lanes = tileLanes(tile);
-  const a: Side = { name: "a", width: BM, BK, lanes, alongK: !ta, last: false };
-  const b: Side = { name: "b", width: BN, BK, lanes, alongK: tb, last: true };
+  const a: Side = { name: "a", width: BM, BK, lanes, half, alongK: !ta, last: false };
+  const b: Side = { name: "b", width: BN, BK, lanes, half, alongK: tb, last: true };
   const lowA: Side = { ...a, name: "low_a", alongK: low !== undefined };
   const lowB: Side = { ...b, name: "low_b", alongK: low?.tb ?? false };
+  const vec = half ? "vec4h" : "vec4f";
   return wgsl`
+#if ${half}
+enable f16;
+#endif
 ${productPrelude(options)}
-var<workgroup> a_tile: array<array<vec4f, ${rowVectors(BM, a, lowA)}>, ${BK}>;
-var<workgroup> b_tile: array<array<vec4f, ${rowVectors(BN, b, lowB)}>, ${BK}>;
+var<workgroup> a_tile: array<array<${vec}, ${rowVectors(BM, a, lowA)}>, ${BK}>;
+var<workgroup> b_tile: array<array<${vec}, ${rowVectors(BN, b, lowB)}>, ${BK}>;
 ${productLoader("a", vectors.a)}
 ${fetchAndStore(a, tail)}
 ${productLoader("b", vectors.b, options.packed)}
@@ -85,7 +91,7 @@ ${unroll(TM * TN / 4, (i) => `  var c${i} = vec4f();`)}
     store_low_a(fetch_low_a(low_a_start, k, R, m0, lane, p.low_ratio), lane);
     store_low_b(fetch_low_b(low_b_start, k, R, n0, lane, 1.0), lane);
     workgroupBarrier();
-${low ? multiply(tile) : ""}
+${low ? multiply(tile, half) : ""}
     workgroupBarrier();
   }
 #endif
@@ -106,7 +112,7 @@ ${low ? multiply(tile) : ""}
       a_next = fetch_a(a_start, k, end, m0, lane, 1.0);
       b_next = fetch_b(b_start, k, end, n0, lane, 1.0);
     }
-${multiply(tile)}
+${multiply(tile, half)}
     workgroupBarrier();
   }
   let at = home(batch);
@@ -131,6 +137,7 @@ interface Side {
   readonly width: number;
   readonly BK: number;
   readonly lanes: number;
+  readonly half: boolean;
   /** Stored rows run along K: four rows of four words are turned over. */
   readonly alongK: boolean;
   /** Where there is less work than lanes, the last lanes do it. */
@@ -138,7 +145,7 @@ interface Side {
 }
 
 // fetch_x(start, k, end, first row or column, lane, factor) → vectors;  store_x(vectors, lane) puts them in the tile.
-function fetchAndStore({ name, width, BK, lanes, alongK, last }: Side, tail: boolean): string {
+function fetchAndStore({ name, width, BK, lanes, half, alongK, last }: Side, tail: boolean): string {
   const items = width * BK / (alongK ? 16 : 4);
   const each = Math.ceil(items / lanes);
   const across = alongK ? BK / 4 : width / 4;
@@ -146,6 +153,7 @@ function fetchAndStore({ name, width, BK, lanes, alongK, last }: Side, tail: boo
   const idle = items % lanes !== 0;
   const tile = name.endsWith("a") ? "a_tile" : "b_tile";
   const stride = `p.${name}.stride`;
+  const rounded = (value: string) => half ? `vec4h(${value})` : value;
   const fetch = (u: number) => {
     if (!alongK) {
       const value = `load_${name}(start + (k + item / ${across}u) * ${stride} + first + 4u * (item % ${across}u))`;
@@ -161,8 +169,8 @@ function fetchAndStore({ name, width, BK, lanes, alongK, last }: Side, tail: boo
   const store = (u: number) =>
     alongK
       ? `let block = transpose(mat4x4f(v[${4 * u}], v[${4 * u + 1}], v[${4 * u + 2}], v[${4 * u + 3}]));
-${unroll(4, (j) => `${tile}[4u * (item % ${across}u) + ${j}u][item / ${across}u] = block[${j}];`)}`
-      : `${tile}[item / ${across}u][item % ${across}u] = v[${u}];`;
+${unroll(4, (j) => `${tile}[4u * (item % ${across}u) + ${j}u][item / ${across}u] = ${rounded(`block[${j}]`)};`)}`
+      : `${tile}[item / ${across}u][item % ${across}u] = ${rounded(`v[${u}]`)};`;
   const body = (text: (u: number) => string) =>
     unroll(each, (u) =>
       `  {
@@ -183,16 +191,38 @@ ${body(store)}
 }`;
 }
 
+/** Summands that are added in f16. */
+const HALF_SUMMANDS = 16;
+
 /** c += a_tile · b_tile, unrolled: every summand is TM / 4 + TN / 4 vectors and TM · TN / 4 multiply-adds. */
-function multiply({ BM, BN, BK, TM, TN }: WorkgroupTile): string {
-  return unroll(BK, (k) =>
+function multiply(tile: WorkgroupTile, half: boolean): string {
+  if (!half) return summands(tile, { from: 0, count: tile.BK, sum: "c", vec: "vec4f" });
+  const sums = tile.TM * tile.TN / 4;
+  return unroll(tile.BK / HALF_SUMMANDS, (block) =>
     `{
-${unroll(TM / 4, (g) => `let a${g} = a_tile[${k}][y + ${g * BM / TM}u];`)}
-${unroll(TN / 4, (g) => `let b${g} = b_tile[${k}][x + ${g * BN / TN}u];`)}
+${unroll(sums, (i) => `var h${i} = vec4h();`)}
+${summands(tile, { from: block * HALF_SUMMANDS, count: HALF_SUMMANDS, sum: "h", vec: "vec4h" })}
+${unroll(sums, (i) => `c${i} += vec4f(h${i});`)}
+}`);
+}
+
+interface Summands {
+  readonly from: number;
+  readonly count: number;
+  /** Name of the accumulators. */
+  readonly sum: "c" | "h";
+  readonly vec: "vec4f" | "vec4h";
+}
+
+function summands({ BM, BN, TM, TN }: WorkgroupTile, { from, count, sum, vec }: Summands): string {
+  return unroll(count, (k) =>
+    `{
+${unroll(TM / 4, (g) => `let a${g} = a_tile[${from + k}][y + ${g * BM / TM}u];`)}
+${unroll(TN / 4, (g) => `let b${g} = b_tile[${from + k}][x + ${g * BN / TN}u];`)}
 ${
       unroll(TM * TN / 4, (i) => {
         const group = i % (TN / 4), row = (i - group) / (TN / 4);
-        return `c${i} = fma(vec4f(a${Math.floor(row / 4)}.${"xyzw"[row % 4]}), b${group}, c${i});`;
+        return `${sum}${i} = fma(${vec}(a${Math.floor(row / 4)}.${"xyzw"[row % 4]}), b${group}, ${sum}${i});`;
       })
     }
 }`);

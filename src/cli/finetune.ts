@@ -44,7 +44,10 @@ export const finetune: Entry = defineCommand({
       return 0;
     }
     requireWritable(plan.output);
-    const device = await openDevice({ requireGpu: settings.requireGpu });
+    const device = await openDevice({ requireGpu: settings.requireGpu, precision: settings.precision });
+    if (settings.precision === "f16" && device.target.kind === "software") {
+      terminal.note("The software driver emulates f16: products are computed in f32.");
+    }
     try {
       return await runPlan(device, plan, { terminal, signal, resolved });
     } finally {

@@ -53,6 +53,7 @@ export const finetuneSchema = {
   prompt: text("opening of the sample texts (from the data)"),
   samples: count("sample texts before and after", { default: 2, min: 0, max: 20 }),
   sampleTokens: count("tokens of a sample text", { default: SAMPLING.maxNewTokens, min: 1 }),
+  precision: choice("what products are computed in; f16 where the GPU has it", ["f32", "f16"], { default: "f32" }),
   requireGpu: flag("refuse a software driver"),
   dryRun: flag("check everything, print what would be done, and stop", { transient: true }),
 };

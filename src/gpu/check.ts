@@ -66,8 +66,8 @@ function sizeOf(type: string, constants: ReadonlyMap<string, number>): number {
   if (array) return sizeOf(array[1]!, constants) * product(array[2]!, constants);
   const matrix = /^mat([234])x([234])(?:<\s*f(?:32|16)\s*>|[fh])$/.exec(text);
   if (matrix) return Number(matrix[1]) * (matrix[2] === "2" ? 8 : 16);
-  const vector = /^vec([234])(?:<\s*\w+\s*>|[fuih])$/.exec(text);
-  if (vector) return vector[1] === "2" ? 8 : 16;
+  const vector = /^vec([234])(?:<\s*\w+\s*>|([fuih]))$/.exec(text);
+  if (vector) return (vector[1] === "2" ? 8 : 16) / (vector[2] === "h" ? 2 : 1);
   if (/^(?:[fui]32|f16|bool|atomic\s*<\s*[ui]32\s*>)$/.test(text)) return 4;
   throw new DeviceError("device/limit", `Cannot read the type "${text}" of workgroup memory in a shader`);
 }

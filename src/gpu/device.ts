@@ -5,7 +5,7 @@
 // through this file.
 import { preferVulkan } from "../core/env.ts";
 import { DeviceError, GraftError, OutOfMemoryError } from "../core/errors.ts";
-import type { Target, TargetClass, Tuning } from "../graph/target.ts";
+import type { Precision, Target, TargetClass, Tuning } from "../graph/target.ts";
 import { readTuning, tuningKey } from "./tuning_cache.ts";
 
 /** Options of {@linkcode openDevice}. */
@@ -21,6 +21,8 @@ export interface DeviceOptions {
    * `false` leaves the defaults of the class.
    */
   readonly tuning?: Tuning | false;
+  /** What products are computed in; f16 where the adapter has it and GPU kernels run. */
+  readonly precision?: Precision;
 }
 
 /** Buffers of a device; those destroyed are `created - buffers`. */
@@ -70,7 +72,8 @@ const LIMITS = [
 /**
  * Open the GPU, or the software driver where there is none.
  *
- * @throws {DeviceError} `device/none` if there is no adapter, `device/software` if a real GPU was required.
+ * @throws {DeviceError} `device/none` if there is no adapter, `device/software` if a real GPU was required, `device/f16`
+ * if it cannot compute in f16.
  *
  * @example Usage
  * ```ts
@@ -97,7 +100,13 @@ export async function openDevice(options: DeviceOptions = {}): Promise<GraftDevi
       hint: "Install the GPU's Vulkan driver, or leave out --require-gpu.",
     });
   }
-  const wanted: GPUFeatureName[] = ["timestamp-query"];
+  const half = options.precision === "f16";
+  if (half && !adapter.features.has("shader-f16")) {
+    throw new DeviceError("device/f16", `Cannot compute in f16 on "${name}": it has no "shader-f16"`, {
+      hint: "Leave out the precision (--precision f32).",
+    });
+  }
+  const wanted: GPUFeatureName[] = ["timestamp-query", ...(half ? ["shader-f16" as const] : [])];
   const requiredLimits: Record<string, number> = {};
   for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
   const requiredFeatures = wanted.filter((f) => adapter.features.has(f));
@@ -113,7 +122,11 @@ export async function openDevice(options: DeviceOptions = {}): Promise<GraftDevi
   const tuning = options.tuning ?? (own ? await readTuning(tuningKey(info)) : undefined);
   const device: GraftDevice = {
     gpu,
-    target: { ...targetOf(adapter, gpu, name, options), ...(tuning ? { tuning } : {}) },
+    target: {
+      ...targetOf(adapter, gpu, name, options),
+      ...(tuning ? { tuning } : {}),
+      ...(half ? { precision: "f16" } : {}),
+    },
     name,
     tuningKey: tuningKey(info),
     software,

@@ -7,6 +7,12 @@
  */
 export type TargetClass = "software" | "gpu" | "default";
 
+/**
+ * What products are computed in. `f16`: operands are rounded to f16, and sixteen products are added in f16 before their
+ * sum goes to f32 (relative error 2e-3, like bf16's). Kernels of the software class ignore it: f16 is emulated there.
+ */
+export type Precision = "f32" | "f16";
+
 /** Choices that were measured on the device: for each kernel and kind of shape the name of a candidate. */
 export type Tuning = Readonly<Record<string, string>>;
 
@@ -28,6 +34,8 @@ export interface Target {
   readonly invocations: number;
   /** Storage buffers of a kernel. */
   readonly storageBuffers: number;
+  /** f32 without. */
+  readonly precision?: Precision;
   /** Replaces the defaults of the class. */
   readonly tuning?: Tuning;
 }

@@ -90,7 +90,7 @@ function tiledKernel(piece: Piece, bound: BoundProduct, target: Target): Body {
   const edge = partsOf(piece).some((part) => part.M % BM !== 0 || part.N % BN !== 0);
   const tail = partsOf(piece).some((part) => part.K % BK !== 0);
   return {
-    wgsl: matmulTiled({ ...featuresOf(piece, bound, true), edge, tail, tile }),
+    wgsl: matmulTiled({ ...featuresOf(piece, bound, true), edge, tail, tile, half: target.precision === "f16" }),
     workgroups: [Math.ceil(N / BN), Math.ceil(M / BM), batches(piece)],
     trips: repeat * Math.ceil(K / BK) + Math.ceil((low?.R ?? 0) / BK),
   };

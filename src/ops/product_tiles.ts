@@ -68,13 +68,14 @@ export function turnedOperands({ ta = false, tb = false, low }: Pick<ProductCall
 
 /** The tile of one workgroup: the largest that still fills the GPU, and long ones for narrow and for low c. */
 export function workgroupTile({ M, N, batches, turned, key }: WorkgroupShape, target: Target): WorkgroupTile {
-  const { kind, workgroupBytes, invocations } = target;
+  const { kind, workgroupBytes, invocations, precision } = target;
   if (N <= 16) return { BM: 128, BN: 16, BK: 16, TM: 4, TN: 4 };
   if (M <= 16) return { BM: 16, BN: 128, BK: 16, TM: 4, TN: 4 };
   if (kind === "gpu" && N <= 32) return { BM: 128, BN: 32, BK: 16, TM: 8, TN: 4 };
   if (kind === "gpu" && M <= 32) return { BM: 32, BN: 128, BK: 16, TM: 4, TN: 8 };
   const count = ({ BM, BN }: WorkgroupTile) => Math.ceil(M / BM) * Math.ceil(N / BN) * batches;
-  const fits = (tile: WorkgroupTile) => tileBytes(tile, turned) <= workgroupBytes && tileLanes(tile) <= invocations;
+  const fits = (tile: WorkgroupTile) =>
+    tileBytes(tile, turned, precision === "f16") <= workgroupBytes && tileLanes(tile) <= invocations;
   const chosen = chosenTile(WORKGROUP_TILES, key, target);
   if (chosen && fits(chosen)) return chosen;
   const tile = PLAIN.find((t) => count(t) >= ENOUGH_WORKGROUPS && t.BM < 2 * M && t.BN < 2 * N && fits(t)) ?? PLAIN[3]!;

@@ -10,6 +10,7 @@ import { backward } from "../ops/backward.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { type BatchInputs, batchInputs } from "./batch_inputs.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
+import { lossBoost, unboosted } from "./boost.ts";
 import { batchScope, program, type Trained } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
 
@@ -95,10 +96,11 @@ export async function gradients(state: ModelState, batch: Batch): Promise<Gradie
     const { m, graph, inputs, constants } = batchScope(state, { B, T, masked: arranged.mask !== undefined, trained });
     const loss = causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) });
     const found = backward(graph, loss);
-    const byName = Object.fromEntries([...found].map(([param, gradient]) => [`d ${param.name}`, gradient]));
-    return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: { loss, ...byName } };
+    const entries = [...found].map(([param, gradient]) => [`d ${param.name}`, unboosted(gradient)]);
+    const results = { loss: unboosted(loss), ...Object.fromEntries(entries) };
+    return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results };
   });
-  writeBatch(made, arranged, encodeScalars({ lossScale: 1 / items }));
+  writeBatch(made, arranged, encodeScalars({ lossScale: lossBoost(state.device.target) / items }));
   run(made.executable);
   const entries = Object.entries(made.results);
   const values = await read(made.executable, entries.map(([, v]) => v));

@@ -15,6 +15,7 @@ import { gradientNorm, scalarsLeaf } from "../optim/norm.ts";
 import { type Optimizer, update } from "../optim/optimizer.ts";
 import { accumulate as addToTotal, recordLoss, ringLeaf, ringWrite } from "../optim/window.ts";
 import type { BatchInputs } from "./batch_inputs.ts";
+import { lossBoost, unboosted } from "./boost.ts";
 import { lossScale, programKey, type ProgramShape, trainedKind, writeBatch } from "./forward.ts";
 import { batchScope, program } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
@@ -53,8 +54,9 @@ export function microProgram(state: ModelState, shape: ProgramShape, options: St
     const { m, graph, inputs, constants } = batchScope(state, { B, T, masked: mask !== undefined, trained });
     const loss = causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) }, { smoothing });
     const layout = trainedLayout(state, options);
-    placeGradients(graph, backward(graph, loss), layout);
-    recordLoss(graph, loss);
+    const gradients = [...backward(graph, loss)].map(([param, gradient]) => [param, unboosted(gradient)] as const);
+    placeGradients(graph, new Map(gradients), layout);
+    recordLoss(graph, unboosted(loss));
     if (accumulate > 1) addToTotal(graph, layout);
     return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: {} };
   });
@@ -68,7 +70,9 @@ export async function microStep(
   options: StepOptions,
 ): Promise<void> {
   const made = await microProgram(state, batch, options);
-  writeBatch(made, batch, encodeScalars(scalars));
+  const { lossScale: factor = 1 } = scalars;
+  const boosted = { ...scalars, lossScale: factor * lossBoost(state.device.target) };
+  writeBatch(made, batch, encodeScalars(boosted));
   await observe(made.executable);
 }
 

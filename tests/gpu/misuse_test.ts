@@ -65,6 +65,7 @@ Deno.test("workgroup memory and size are read from the text, or refused", () => 
   const kernel = { name: "k", read: [], write: [], workgroups: 1, trips: 0 };
   const bytes: readonly (readonly [text: string, bytes: number])[] = [
     ["var<workgroup> a: array<f32, 64>;", 256],
+    ["var<workgroup> a: array<array<vec4h, 5>, 16>;", 640],
     ["const N = 4u; const M: u32 = 8; var<workgroup> a: array<array<vec4<f32>, N>, M*2>;", 1024],
     ["var<workgroup> a: array<vec3f, 2>; var<workgroup> b: atomic<u32>;", 36],
     ["var<workgroup> m: array<mat4x4f, 2u>;", 128],
