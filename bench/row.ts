@@ -33,6 +33,9 @@ export interface StepFigures {
   /** Milliseconds of JavaScript's thread to queue one step; on a software driver to encode it (submit computes there). */
   readonly encode: number;
   readonly dispatches: number;
+  /** Dispatches of one layer, and nodes that need none as others do their work. */
+  readonly perLayer: number;
+  readonly joined: number;
   /** Bytes of temporaries, and the most that the device held. */
   readonly scratchBytes: number;
   readonly peakBytes: number;

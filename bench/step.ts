@@ -50,12 +50,12 @@ async function measure({ device, peaks, quick }: Context, model: BenchModel): Pr
 }
 
 function noteOf(
-  { dispatches, encode, scratchBytes, peakBytes }: Omit<NonNullable<Row["step"]>, "first">,
+  { dispatches, perLayer, joined, encode, scratchBytes, peakBytes }: Omit<NonNullable<Row["step"]>, "first">,
   first: FirstStep | undefined,
 ): string {
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   return [
-    `${dispatches} dispatches`,
+    `${dispatches} dispatches (${perLayer.toFixed(1)} a layer, ${joined} more without fusion)`,
     `encoded in ${encode.toFixed(2)} ms`,
     `temporaries ${mib(scratchBytes)}`,
     `memory ${mib(peakBytes)}`,

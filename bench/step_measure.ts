@@ -58,6 +58,8 @@ export async function measureStep(device: GraftDevice, { B, T, steps, open }: Be
     const figures = {
       ...{ steps: count, rounds: ROUNDS[kind], encode: summary(encode).median, peakBytes: device.memory.peak },
       dispatches: programs.reduce((sum, { dispatches }) => sum + dispatches.length, 0),
+      perLayer: programs.reduce((sum, { perLayer }) => sum + perLayer, 0),
+      joined: programs.reduce((sum, { joined }) => sum + joined, 0),
       scratchBytes: Math.max(...programs.map(({ scratchBytes }) => scratchBytes)),
     };
     steady.end();

@@ -53,8 +53,10 @@ ${row.pass("y_out[start + c] = (x - mean) * r * w_in[c] + b_in[c];")}
   return { wgsl: text, trips: 3 * row.trips };
 }
 
-/** x[N, D], mean[N], r[N], dy[N, D], w[D] → dx[N, D] */
-export function layerNormGrad({ D, group }: Omit<LayerNormOptions, "eps">): RowShader {
+/** x[N, D], mean[N], r[N], dy[N, D], (more[N, D]), w[D] → dx[N, D] (+ more) */
+export function layerNormGrad(
+  { D, group, more }: Omit<LayerNormOptions, "eps"> & { readonly more: boolean },
+): RowShader {
   const row = rowWalk({ D, group, values: { h: "(x_in[start + c] - mean) * r", g: "dy_in[start + c] * w_in[c]" } });
   const text = wgsl`
 struct P { rows: u32 }
@@ -63,9 +65,12 @@ ${row.header}
 @group(0) @binding(1) var<storage, read> mean_in: array<f32>;
 @group(0) @binding(2) var<storage, read> r_in: array<f32>;
 @group(0) @binding(3) var<storage, read> dy_in: array<Vector>;
-@group(0) @binding(4) var<storage, read> w_in: array<Vector>;
-@group(0) @binding(5) var<storage, read_write> dx_out: array<Vector>;
-@group(0) @binding(6) var<uniform> p: P;
+#if ${more}
+@group(0) @binding(4) var<storage, read> more_in: array<Vector>;
+#endif
+@group(0) @binding(${more ? 5 : 4}) var<storage, read> w_in: array<Vector>;
+@group(0) @binding(${more ? 6 : 5}) var<storage, read_write> dx_out: array<Vector>;
+@group(0) @binding(${more ? 7 : 6}) var<uniform> p: P;
 ${flatWorkgroup()}
 ${reduction(group, { name: "row_sum", type: "vec2f", combine: "sum" })}
 ${rowMain(group.lanes)}
@@ -77,7 +82,7 @@ ${row.load}
   var product = Vector();
 ${row.pass("sum += g; product += g * h;")}
   let means = row_sum(vec2f(total(sum), total(product)), lane) / D;
-${row.pass("dx_out[start + c] = r * (g - means.x - h * means.y);")}
+${row.pass(`dx_out[start + c] = r * (g - means.x - h * means.y)${more ? " + more_in[start + c]" : ""};`)}
 }`;
   return { wgsl: text, trips: 2 * row.trips };
 }

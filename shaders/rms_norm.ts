@@ -54,8 +54,10 @@ ${row.pass("y_out[start + c] = x * r * gain(c);")}
   return { wgsl: text, trips: 2 * row.trips };
 }
 
-/** x[N, D], r[N], dy[N, D], w[D] → dx[N, D] */
-export function rmsNormGrad({ D, offset, group }: Omit<RmsNormOptions, "eps">): RowShader {
+/** x[N, D], r[N], dy[N, D], (more[N, D]), w[D] → dx[N, D] (+ more) */
+export function rmsNormGrad(
+  { D, offset, group, more }: Omit<RmsNormOptions, "eps"> & { readonly more: boolean },
+): RowShader {
   const row = rowWalk({ D, group, values: { h: "x_in[start + c] * r", g: "dy_in[start + c] * gain(c)" } });
   const text = wgsl`
 struct P { rows: u32 }
@@ -63,9 +65,12 @@ ${row.header}
 @group(0) @binding(0) var<storage, read> x_in: array<Vector>;
 @group(0) @binding(1) var<storage, read> r_in: array<f32>;
 @group(0) @binding(2) var<storage, read> dy_in: array<Vector>;
-@group(0) @binding(3) var<storage, read> w_in: array<Vector>;
-@group(0) @binding(4) var<storage, read_write> dx_out: array<Vector>;
-@group(0) @binding(5) var<uniform> p: P;
+#if ${more}
+@group(0) @binding(3) var<storage, read> more_in: array<Vector>;
+#endif
+@group(0) @binding(${more ? 4 : 3}) var<storage, read> w_in: array<Vector>;
+@group(0) @binding(${more ? 5 : 4}) var<storage, read_write> dx_out: array<Vector>;
+@group(0) @binding(${more ? 6 : 5}) var<uniform> p: P;
 ${flatWorkgroup()}
 ${reduction(group, { name: "row_sum", type: "f32", combine: "sum" })}
 ${gain(offset)}
@@ -76,7 +81,7 @@ ${row.load}
   var product = Vector();
 ${row.pass("product += g * h;")}
   let mean = row_sum(total(product), lane) / D;
-${row.pass("dx_out[start + c] = r * (g - h * mean);")}
+${row.pass(`dx_out[start + c] = r * (g - h * mean)${more ? " + more_in[start + c]" : ""};`)}
 }`;
   return { wgsl: text, trips: 2 * row.trips };
 }

@@ -21,6 +21,8 @@ export interface ProductFeatures {
   readonly bias: boolean;
   /** A matrix like c is added. */
   readonly add: boolean;
+  /** What is done to every element last. */
+  readonly then?: ThenText;
   /** The result is added to what c holds. */
   readonly accumulate: boolean;
   /** Only the shares of the sums are read, as a: there is no b. */
@@ -29,6 +31,16 @@ export interface ProductFeatures {
   readonly low?: { readonly tb: boolean; readonly vectors: { readonly a: boolean; readonly b: boolean } };
   /** Several products of own sizes and places, one for each inner batch entry. */
   readonly parts: boolean;
+}
+
+/** WGSL on `vec4f`: the result so far and the matrix that is read, by the names that the expression has for them. */
+export interface ThenText {
+  readonly expression: string;
+  /** WGSL functions that the expression calls. */
+  readonly functions: string;
+  readonly result: string;
+  /** Set if there is a matrix, which then is not added. */
+  readonly other?: string;
 }
 
 /** Words of the uniform: three vectors, six matrices, one vector. */
@@ -42,7 +54,7 @@ export const MOST_PARTS = 4, PART_WORDS = 12;
  * Sums are in units of alpha: the low product counts `low_ratio` = low alpha / alpha.
  */
 export function productPrelude(features: ProductFeatures): string {
-  const { vectors, packed, edge, bias, add, accumulate, low, parts, shares = false } = features;
+  const { vectors, packed, bias, add, low, parts, shares = false } = features;
   const type = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
   const reads = [
     `a_in: ${type(vectors.a)}`,
@@ -82,16 +94,23 @@ fn part_of(batch: u32) -> Part {
 fn start(x: Matrix, batch: u32) -> u32 {
   return x.offset + batch / p.inner * x.outer + batch % p.inner / x.group * x.inner;
 }
-${epilogue({ vectors, edge, bias, add, accumulate })}`;
+${epilogue(features)}`;
 }
 
-// `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns.
-function epilogue(
-  { vectors, edge, bias, add, accumulate }: Omit<ProductFeatures, "ta" | "tb" | "low" | "packed" | "parts">,
-): string {
+// `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns. Last comes
+// `then`, on vectors: where c is none, on four copies of a number.
+function epilogue({ vectors, edge, bias, add, then, accumulate }: ProductFeatures): string {
   const type = vectors.c ? "vec4f" : "f32";
   const step = vectors.c ? " / 4u" : "";
+  const other = `add_in[(at.add + m * p.add.stride + n)${step}]`;
+  const vector = (value: string) => vectors.c ? value : `vec4f(${value})`;
   return wgsl`
+#if ${then !== undefined}
+${then?.functions ?? ""}
+fn follow(${then?.result ?? ""}: vec4f${then?.other ? `, ${then.other}: vec4f` : ""}) -> vec4f {
+  return ${then?.expression ?? ""};
+}
+#endif
 struct Home { c: u32, add: u32, bias: u32, M: u32, N: u32 }
 fn home(batch: u32) -> Home {
   let part = part_of(batch);
@@ -106,11 +125,14 @@ fn ${vectors.c ? "finish4" : "finish"}(value: ${type}, at: Home, m: u32, n: u32)
 #if ${bias}
   y += bias_in[(at.bias + n)${step}];
 #endif
-#if ${add}
-  y += add_in[(at.add + m * p.add.stride + n)${step}];
+#if ${add && !then}
+  y += ${other};
 #endif
 #if ${accumulate}
   y += c_out[i];
+#endif
+#if ${then !== undefined}
+  y = follow(${vector("y")}${add ? `, ${vector(other)}` : ""})${vectors.c ? "" : ".x"};
 #endif
   c_out[i] = y;
 }

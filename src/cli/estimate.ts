@@ -1,6 +1,7 @@
 // Memory of a training step, without a device: the program of the largest batch is traced and planned as it will be.
 import type { AdapterConfig } from "../adapters/mod.ts";
 import { bytes } from "../core/dims.ts";
+import { fuse } from "../graph/fuse.ts";
 import { plan } from "../graph/plan.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
@@ -55,7 +56,7 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
   const inputs = sum([...graph.leaves.values()].filter((v) => v.role === "input").map(bytes));
   const weights = weightBytes(inventory, formats),
     trained = 4 * trainedParameters * copies,
-    temporaries = sum(plan(graph).bufferBytes) + inputs;
+    temporaries = sum(plan(fuse(graph)).bufferBytes) + inputs;
   return {
     weights,
     trained,

@@ -4,6 +4,7 @@
 // the nodes that write in place (optimizers, rings, caches) have no outputs, are never merged, and come last
 // for what they write. Scratch memory holds stale data, so every kernel writes all of its outputs.
 import { type DType, isPacked, SEGMENTS, type Shape, size, type TensorType } from "../core/dims.ts";
+import type { Pointwise } from "./fuse.ts";
 import { guaranteed, type Target } from "./target.ts";
 
 /**
@@ -71,6 +72,10 @@ export interface Op<A, In extends Values, Out extends Values> {
   readonly grad?: Each<In, Rule<A, In, Out> | null>;
   /** Inputs that may be packed weights: the op's kernels unpack them. */
   readonly packed?: readonly number[];
+  /** Set where the op treats every element alike: who makes an input may do its work too. */
+  readonly pointwise?: Pointwise;
+  /** One node that does the work of `node` and of `user`, the only reader of its first output; see fuse.ts. */
+  absorb?(node: AnyNode, user: AnyNode): AnyNode | undefined;
   /** Gradients do not pass. */
   readonly stops?: boolean;
 }

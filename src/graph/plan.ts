@@ -3,7 +3,8 @@
 // WebGPU forbids reading and writing one buffer in a dispatch, even at different places. So what a node reads and what
 // it writes lie in different buffers, and so do its outputs: one of its kernels may read what another one wrote.
 import { bytes } from "../core/dims.ts";
-import type { Graph, Value, Values } from "./graph.ts";
+import type { Listing } from "./fuse.ts";
+import type { Value, Values } from "./graph.ts";
 import { type Block, mostAlive, pack, type Spot } from "./pack.ts";
 
 /** Where every temporary lives. */
@@ -26,7 +27,10 @@ export interface PlanOptions {
 }
 
 /** Give a place to every temporary of `graph`. */
-export function plan(graph: Graph, { keep = [], arena = [] }: PlanOptions = {}): Plan {
+export function plan(
+  graph: Pick<Listing, "nodes" | "places" | "target">,
+  { keep = [], arena = [] }: PlanOptions = {},
+): Plan {
   const { alignment, maxBuffer } = graph.target;
   const born = new Map<Value, number>(), dies = new Map<Value, number>();
   const apart = new Map<Value, Set<number>>();

@@ -4,7 +4,7 @@ import { elementwise as shader, ELEMENTWISE_LANES } from "../../shaders/elementw
 import { size } from "../core/dims.ts";
 import { defineOp, type Kernel, type Op, type V1, type V2, type V3, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
-import { elementwiseKernels, sameShape } from "./elementwise.ts";
+import { elementwiseKernels, pointwiseOp, sameShape } from "./elementwise.ts";
 import { parts, rowRange } from "./parts.ts";
 
 /** y = f(x) as WGSL over `x`, and dx as WGSL over `dy` and whatever `saved` calls x or y. */
@@ -18,20 +18,15 @@ interface Curve {
 }
 
 function curve({ name, functions = "", forward, gradient, saved }: Curve): Op<null, V1, V1> {
-  const gradOp = defineOp<null, V2, V1>({
+  const gradOp = pointwiseOp<V2>({
     name: `${name}Grad`,
     infer: ([x]) => [x],
-    kernels: ({ inputs, outputs: [output] }, target) =>
-      elementwiseKernels(
-        { name: `${name}Grad`, reads: [saved, "dy"], expression: gradient, functions, inputs, output },
-        target,
-      ),
+    pointwise: { reads: [saved, "dy"], expression: gradient, functions },
   });
-  return defineOp<null, V1, V1>({
+  return pointwiseOp<V1>({
     name,
     infer: ([x]) => [x],
-    kernels: ({ inputs, outputs: [output] }, target) =>
-      elementwiseKernels({ name, reads: ["x"], expression: forward, functions, inputs, output }, target),
+    pointwise: { reads: ["x"], expression: forward, functions },
     grad: [({ inputs: [x], outputs: [y] }, dy) => dy.graph.add(gradOp, [saved === "x" ? x : y, dy], null)[0]],
   });
 }

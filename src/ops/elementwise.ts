@@ -2,7 +2,19 @@
 import { elementwise as shader, ELEMENTWISE_LANES, type ElementwiseOptions } from "../../shaders/elementwise.ts";
 import { type Shape, size } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, floatBits, type Graph, type Kernel, type V0, type V1, type V2, type Value } from "../graph/graph.ts";
+import type { Pointwise } from "../graph/fuse.ts";
+import {
+  type AnyNode,
+  defineOp,
+  floatBits,
+  type Graph,
+  type Kernel,
+  type Op,
+  type V0,
+  type V1,
+  type V2,
+  type Value,
+} from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { parts, rowRange } from "./parts.ts";
 
@@ -42,11 +54,23 @@ export function sameShape(op: string, [a, b]: V2): readonly [Value] {
   return [a];
 }
 
-const addOp = defineOp<null, V2, V1>({
+/** An op over inputs of one shape that needs no scalars: whoever makes an input may do its work. */
+export function pointwiseOp<In extends V1 | V2>(
+  op: Omit<Op<null, In, V1>, "kernels" | "pointwise"> & { readonly pointwise: Pointwise },
+): Op<null, In, V1> {
+  const { name, pointwise } = op;
+  return defineOp<null, In, V1>({
+    ...op,
+    kernels: ({ inputs, outputs: [output] }, target) =>
+      elementwiseKernels({ name, ...pointwise, inputs, output }, target),
+  });
+}
+
+/** The op of {@linkcode add}. */
+export const addOp: Op<null, V2, V1> = pointwiseOp<V2>({
   name: "add",
   infer: (inputs) => sameShape("add", inputs),
-  kernels: ({ inputs, outputs: [output] }, target) =>
-    elementwiseKernels({ name: "add", reads: ["a", "b"], expression: "a + b", inputs, output }, target),
+  pointwise: { reads: ["a", "b"], expression: "a + b" },
   grad: [(_, dy) => dy, (_, dy) => dy],
 });
 
@@ -55,11 +79,17 @@ export function add(a: Value, b: Value): Value {
   return a.graph.add(addOp, [a, b], null)[0];
 }
 
-const multiplyOp = defineOp<null, V2, V1>({
+/** `node` with what `user` adds to its only output as one more input, for ops that can add it themselves. */
+export function withAddend(node: AnyNode, user: AnyNode): AnyNode | undefined {
+  if (user.op !== addOp) return undefined;
+  const other = user.inputs[user.inputs[0] === node.outputs[0] ? 1 : 0];
+  return { ...node, inputs: [...node.inputs, other], outputs: user.outputs };
+}
+
+const multiplyOp = pointwiseOp<V2>({
   name: "multiply",
   infer: (inputs) => sameShape("multiply", inputs),
-  kernels: ({ inputs, outputs: [output] }, target) =>
-    elementwiseKernels({ name: "multiply", reads: ["a", "b"], expression: "a * b", inputs, output }, target),
+  pointwise: { reads: ["a", "b"], expression: "a * b" },
   grad: [({ inputs: [, b] }, dy) => multiply(dy, b), ({ inputs: [a] }, dy) => multiply(dy, a)],
 });
 

@@ -3,6 +3,7 @@ import { layerNorm as shader, layerNormGrad as gradShader } from "../../shaders/
 import { dims } from "../core/dims.ts";
 import { defineOp, type V1, type V2, type V3, type V4, type V5, type Value } from "../graph/graph.ts";
 import { columnScratch, columnSum, columnSumKernels } from "./column_sum.ts";
+import { withAddend } from "./elementwise.ts";
 import { laneGroup, rowKernels } from "./rows.ts";
 
 /** Options of {@linkcode layerNorm}. */
@@ -29,15 +30,16 @@ const layerNormOp = defineOp<LayerNormOptions, V3, V3>({
   ],
 });
 
-const inputGradOp = defineOp<null, V5, V1>({
+const inputGradOp = defineOp<null, readonly [...V5, ...more: Value[]], V1>({
   name: "layerNormGrad",
   infer: ([x]) => [x],
-  kernels({ inputs: [x, mean, r, dy, w], outputs }, target) {
+  kernels({ inputs: [x, mean, r, dy, w, ...more], outputs }, target) {
     const [N, D] = x.shape as [number, number];
-    const kernel = gradShader({ D, group: laneGroup(target) });
-    const rows = [x, mean, r, dy];
+    const kernel = gradShader({ D, group: laneGroup(target), more: more.length > 0 });
+    const rows = [x, mean, r, dy, ...more];
     return rowKernels({ name: "layerNormGrad", N, D, shader: kernel, rows, shared: [w], outputs }, target);
   },
+  absorb: (node, user) => node.inputs.length === 5 ? withAddend(node, user) : undefined,
 });
 
 const weightGradOp = defineOp<null, V4, V2>({

@@ -7,13 +7,13 @@
 // only its own part of h: B stands for a matrix with these blocks on its diagonal.
 import { dims } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type Kernel, type V4, type Value } from "../graph/graph.ts";
-import type { Target } from "../graph/target.ts";
+import type { V4, Value } from "../graph/graph.ts";
 import { columnSum } from "./column_sum.ts";
+import { productOp } from "./epilogue.ts";
 import { matmul } from "./matmul.ts";
 import { largest, matmulParts } from "./matmul_parts.ts";
-import type { ProductPart } from "./product.ts";
-import { type ProductOutputs, productTypes, splitKernels } from "./product_split.ts";
+import type { ProductCall, ProductPart } from "./product.ts";
+import { productTypes } from "./product_split.ts";
 
 /** Columns of y that belong to one of several maps. */
 export interface LoraPart {
@@ -68,7 +68,7 @@ function stackedParts(M: number, K: number, R: number, attrs: Attrs): ProductPar
   }));
 }
 
-const loraLinearOp = defineOp<Attrs, Inputs, ProductOutputs>({
+const loraLinearOp = productOp<Attrs, Inputs>({
   name: "lora_linear",
   packed: [2],
   infer([x, xd, w, a, b, h, bias], attrs) {
@@ -92,16 +92,16 @@ const loraLinearOp = defineOp<Attrs, Inputs, ProductOutputs>({
       ? productTypes({ ...sizes, ...largest(products), parts: products }, x.graph.target, [N, Out])
       : productTypes(sizes, x.graph.target);
   },
-  kernels({ inputs: [x, , w, , b, h, bias], outputs, attrs }, target) {
+  call({ inputs: [x, , w, , b, h, bias], outputs: [y], attrs }) {
     const { transposed, scale } = attrs;
     const R = b.shape[1]!;
     const [M = 0, K = 0] = x.shape;
     const parts = stackedParts(M, K, R, attrs);
-    return fusedKernels("lora linear", {
-      ...{ x, w, tb: !transposed, h, b, lowTb: true, R, scale, outputs },
+    return fusedCall("lora linear", {
+      ...{ x, w, tb: !transposed, h, b, lowTb: true, R, scale, y },
       ...(bias ? { bias } : {}),
       ...(parts ? { parts } : {}),
-    }, target);
+    });
   },
   grad: [
     ({ inputs: [x, xd, w, a, b], attrs }, dy) =>
@@ -142,17 +142,16 @@ function upGradient(dy: Value, h: Value, b: Value, attrs: Attrs): Value {
   });
 }
 
-const fusedGradientOp = defineOp<{ readonly transposed: boolean }, V4, ProductOutputs>({
+const fusedGradientOp = productOp<{ readonly transposed: boolean }, V4>({
   name: "lora_linear_dx",
   packed: [1],
   infer([dy, w], { transposed }) {
     const [M = 0, K = 0] = dy.shape;
     return productTypes({ M, N: w.shape[transposed ? 0 : 1]!, K, tb: transposed }, dy.graph.target);
   },
-  kernels({ inputs: [dy, w, dh, a], outputs, attrs: { transposed } }, target) {
+  call({ inputs: [dy, w, dh, a], outputs: [y], attrs: { transposed } }) {
     const [R = 0] = a.shape;
-    const call = { x: dy, w, tb: transposed, h: dh, b: a, lowTb: false, R, scale: 1, outputs };
-    return fusedKernels("lora dx", call, target);
+    return fusedCall("lora dx", { x: dy, w, tb: transposed, h: dh, b: a, lowTb: false, R, scale: 1, y });
   },
 });
 
@@ -161,7 +160,7 @@ function fusedGradient(dy: Value, w: Value, dh: Value, a: Value, transposed: boo
   return dy.graph.add(fusedGradientOp, [dy, w, dh, a], { transposed })[0];
 }
 
-interface FusedCall {
+interface FusedProduct {
   readonly x: Value;
   readonly w: Value;
   readonly tb: boolean;
@@ -171,30 +170,26 @@ interface FusedCall {
   /** Columns of h that a column of y sees. */
   readonly R: number;
   readonly scale: number;
-  readonly outputs: ProductOutputs;
+  readonly y: Value;
   readonly bias?: Value;
   readonly parts?: readonly ProductPart[];
 }
 
 /** y = x·w + scale·h·b (+ bias), where `tb` and `lowTb` say that w and b are stored transposed. */
-function fusedKernels(name: string, call: FusedCall, target: Target): Kernel[] {
-  const { x, w, tb, h, b, lowTb, R, scale, outputs: [y, shares], bias, parts } = call;
+function fusedCall(name: string, product: FusedProduct): ProductCall {
+  const { x, w, tb, h, b, lowTb, R, scale, y, bias, parts } = product;
   const [M = 0, K = 0] = x.shape;
   const [, columns = 0] = y.shape;
-  return splitKernels(
-    {
-      name,
-      ...{ M, N: parts ? largest(parts).N : columns, K, tb },
-      a: { value: x, stride: K },
-      b: { value: w, stride: tb ? K : columns },
-      c: { value: y, stride: columns },
-      low: { a: { value: h, stride: h.shape[1]! }, b: { value: b, stride: b.shape[1]! }, tb: lowTb, R, alpha: scale },
-      ...(bias ? { bias } : {}),
-      ...(parts ? { parts } : {}),
-    },
-    shares,
-    target,
-  );
+  return {
+    name,
+    ...{ M, N: parts ? largest(parts).N : columns, K, tb },
+    a: { value: x, stride: K },
+    b: { value: w, stride: tb ? K : columns },
+    c: { value: y, stride: columns },
+    low: { a: { value: h, stride: h.shape[1]! }, b: { value: b, stride: b.shape[1]! }, tb: lowTb, R, alpha: scale },
+    ...(bias ? { bias } : {}),
+    ...(parts ? { parts } : {}),
+  };
 }
 
 /**

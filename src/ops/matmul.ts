@@ -1,10 +1,10 @@
 // Products of matrices as graph ops: the plain product with its four transposes, and the linear map.
 import { dims } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type V2, type Value } from "../graph/graph.ts";
+import type { V2, Value } from "../graph/graph.ts";
 import { columnSum } from "./column_sum.ts";
-import type { ProductCall } from "./product.ts";
-import { type ProductOutputs, productTypes, splitKernels } from "./product_split.ts";
+import { productOp } from "./epilogue.ts";
+import { productTypes } from "./product_split.ts";
 
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
@@ -21,23 +21,22 @@ function sizes([a, b]: V2, { ta, tb }: MatmulOptions): { readonly M: number; rea
 }
 
 // c = alpha·a·b   ⇒   da = alpha·dc·bᵀ,  db = alpha·aᵀ·dc.   An operand stored transposed swaps the factors.
-const matmulOp = defineOp<Required<MatmulOptions>, V2, ProductOutputs>({
+const matmulOp = productOp<Required<MatmulOptions>, V2>({
   name: "matmul",
   packed: [1],
   infer(inputs, attrs) {
     return productTypes({ ...sizes(inputs, attrs), ...attrs }, inputs[0].graph.target);
   },
-  kernels({ inputs: [a, b], outputs: [c, shares], attrs }, target) {
+  call({ inputs: [a, b], outputs: [c], attrs }) {
     const { M, N, K } = sizes([a, b], attrs);
     const { ta, tb, alpha } = attrs;
-    const call: ProductCall = {
+    return {
       name: `matmul ${ta ? "t" : "n"}${tb ? "t" : "n"}`,
       ...{ M, N, K, ta, tb, alpha },
       a: { value: a, stride: ta ? M : K },
       b: { value: b, stride: tb ? K : N },
       c: { value: c, stride: N },
     };
-    return splitKernels(call, shares, target);
   },
   grad: [
     ({ inputs: [, b], attrs: { ta, tb, alpha } }, dc) =>
@@ -80,7 +79,7 @@ interface LinearAttrs {
 }
 
 // dx = dy·W,  dW = dyᵀ·x (stored like W),  dbias = column sums of dy.
-const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Value[]], ProductOutputs>({
+const linearOp = productOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Value[]]>({
   name: "linear",
   packed: [1],
   infer([x, w, bias], { transposed }) {
@@ -90,10 +89,10 @@ const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Va
     }
     return productTypes({ M: N, N: Out, K: In, tb: !transposed }, x.graph.target);
   },
-  kernels({ inputs: [x, w, bias], outputs: [y, shares], attrs: { transposed } }, target) {
+  call({ inputs: [x, w, bias], outputs: [y], attrs: { transposed } }) {
     const [M = 0, K = 0] = x.shape;
     const [, N = 0] = y.shape;
-    const call: ProductCall = {
+    return {
       name: "linear",
       ...{ M, N, K, tb: !transposed },
       a: { value: x, stride: K },
@@ -101,7 +100,6 @@ const linearOp = defineOp<LinearAttrs, readonly [x: Value, w: Value, ...bias: Va
       c: { value: y, stride: N },
       ...(bias ? { bias } : {}),
     };
-    return splitKernels(call, shares, target);
   },
   grad: [
     ({ inputs: [, w], attrs: { transposed } }, dy) => matmul(dy, w, { tb: transposed }),

@@ -1,4 +1,5 @@
 // Matrix products as every op asks for them: strided operands, batches, and what is fused into the store.
+import type { ThenText } from "../../shaders/lib/product.ts";
 import type { Kernel, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { cut } from "./product_cut.ts";
@@ -24,7 +25,7 @@ export interface MatrixRef {
   readonly repeat?: number;
 }
 
-/** c = alpha · a·b (+ low.alpha · low.a·low.b) (+ bias) (+ add), or c += with `accumulate`. */
+/** c = alpha · a·b (+ low.alpha · low.a·low.b) (+ bias) (+ add or what `then` does with it), or c += with `accumulate`. */
 export interface ProductCall {
   /** What profiles call it. */
   readonly name: string;
@@ -57,6 +58,8 @@ export interface ProductCall {
   readonly bias?: Value;
   /** A matrix like c that is added. */
   readonly add?: MatrixRef;
+  /** What is done to every element last; it may read `add`, which then is not added. */
+  readonly then?: ThenText;
   /** A second, narrow product. */
   readonly low?: LowProduct;
   /** Outer batches are shares of one sum: only the first has the low product. */

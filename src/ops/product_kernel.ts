@@ -148,7 +148,7 @@ function batches({ batch: { outer, inner } = { outer: 1, inner: 1 } }: Piece): n
 
 /** What the text depends on; `wide`: the kernel reads four neighbouring columns of b and c at once. */
 function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): Omit<ProductFeatures, "edge"> {
-  const { ta = false, tb = false, bias, add, low, accumulate = false } = piece;
+  const { ta = false, tb = false, bias, add, then, low, accumulate = false } = piece;
   const { a, b, c } = bound;
   const lowTb = low?.tb ?? tb;
   const { dtype } = piece.b.value;
@@ -167,6 +167,7 @@ function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): Omit<Prod
     },
     bias: bias !== undefined,
     add: add !== undefined,
+    ...(then ? { then } : {}),
     accumulate,
     parts: piece.parts !== undefined,
     ...(low

@@ -4,6 +4,7 @@ import { dims, size } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { defineOp, type V1, type V2, type V4, type Value } from "../graph/graph.ts";
 import { columnScratch, columnSumKernels } from "./column_sum.ts";
+import { withAddend } from "./elementwise.ts";
 import { laneGroup, rowKernels } from "./rows.ts";
 
 /** Options of {@linkcode rmsNorm}. */
@@ -36,14 +37,16 @@ const rmsNormOp = defineOp<Attrs, V2, V2>({
   ],
 });
 
-const inputGradOp = defineOp<{ readonly offset: boolean }, V4, V1>({
+const inputGradOp = defineOp<{ readonly offset: boolean }, readonly [...V4, ...more: Value[]], V1>({
   name: "rmsNormGrad",
   infer: ([x]) => [x],
-  kernels({ inputs: [x, r, dy, w], outputs, attrs }, target) {
+  kernels({ inputs: [x, r, dy, w, ...more], outputs, attrs }, target) {
     const [N, D] = [r.shape[0]!, w.shape[0]!];
-    const kernel = gradShader({ D, group: laneGroup(target), ...attrs });
-    return rowKernels({ name: "rmsNormGrad", N, D, shader: kernel, rows: [x, r, dy], shared: [w], outputs }, target);
+    const kernel = gradShader({ D, group: laneGroup(target), ...attrs, more: more.length > 0 });
+    const rows = [x, r, dy, ...more];
+    return rowKernels({ name: "rmsNormGrad", N, D, shader: kernel, rows, shared: [w], outputs }, target);
   },
+  absorb: (node, user) => node.inputs.length === 4 ? withAddend(node, user) : undefined,
 });
 
 const weightGradOp = defineOp<null, readonly [Value, Value, Value], V2>({

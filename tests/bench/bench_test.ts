@@ -77,7 +77,16 @@ Deno.test("bench: a comparison finds what lost more than a tenth of its rate", (
 });
 
 Deno.test("bench: the table of steps says what was met", () => {
-  const step = { steps: 20, rounds: 5, encode: 1.234, dispatches: 135, scratchBytes: 1, peakBytes: 3 * 2 ** 20 };
+  const step = {
+    steps: 20,
+    rounds: 5,
+    encode: 1.234,
+    dispatches: 135,
+    perLayer: 27,
+    joined: 8,
+    scratchBytes: 1,
+    peakBytes: 3 * 2 ** 20,
+  };
   const row: Row = {
     ...{ family: "step", name: "GPT-2", shape: "8x512", median: 61.54, best: 60, rate: 66560, unit: "tokens/s" },
     ...{ share_of_peak: 0.567, step: { ...step, target: 60, first: { cold: 6.021, warm: 1.5 } } },

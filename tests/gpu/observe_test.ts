@@ -32,7 +32,7 @@ gpuTest("observe: runs the program once, whatever the environment asks for", asy
     const program = await compile(graph, { store, keep: [y], name: "tiny" });
     program.destroy();
   });
-  assertStringIncludes(text, "tiny: 1 nodes, 1 dispatches");
+  assertStringIncludes(text, "tiny: 1 nodes (0 joined others), 1 dispatches (1.0 a layer)");
   assertStringIncludes(text, "f32[8] = scale(x)");
   const program = await compile(graph, { store, keep: [y], name: "tiny" });
   const step = async () => {
