@@ -33,7 +33,7 @@ function prefillTest({ name, C, packed = false, device, ...sizes }: Row): void {
   gpuTest(`attentionPrefill: ${name}`, async (gpu) => {
     const scale = 1 / Math.sqrt(E);
     const [q, k, v] = [H, K, K].map((heads, i) => normal(S * Tmax * heads * E, i)) as [Numbers, Numbers, Numbers];
-    const expected = attentionReference({ q, k, v }, { B: S, T: Tmax, ...sizes, causal: true });
+    const expected = attentionReference({ q, k, v }, { ...sizes, B: S, T: Tmax, S: Tmax, causal: true });
     const store = createStore(gpu);
     for (let first = 0; first < Tmax; first += C) {
       const graph = new Graph(gpu.target);
