@@ -2,18 +2,17 @@
 //
 //   y  = x·Wᵀ + s·(dropout(x)·Aᵀ)·Bᵀ     A[R, In] ~ U(±1/√In),  B[Out, R] = 0,  s = alpha / R  (rsLoRA: alpha / √R)
 //   W' = W + s·B·A                       (transposed where W is stored [In, Out])
+import type { Value } from "../graph/graph.ts";
 import type { Adapter, LinearSite } from "../nn/adapter.ts";
 import type { Init, SiteInfo } from "../nn/scope.ts";
 import { dropout } from "../ops/dropout.ts";
 import { add } from "../ops/elementwise.ts";
 import { loraLinear } from "../ops/lora_linear.ts";
 import { matmul } from "../ops/matmul.ts";
+import { PREFIX, trainedName } from "./full.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { suffixMatch } from "./pattern.ts";
 import { targetMatcher } from "./targets.ts";
-
-/** PEFT's prefix of every saved tensor. */
-export const PREFIX = "base_model.model.";
 
 /** Whether the method acts as in training (dropout) or as in evaluation. */
 export type Mode = "train" | "eval";
@@ -52,14 +51,17 @@ export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
       scale,
     };
   };
+  const adapts = (site: SiteInfo) => site.kind !== "norm" && site.kind !== "embedding" && matches(site);
   return {
     type: "LORA",
-    adapts: (site: SiteInfo) => matches(site),
+    adapts,
+    trains: trainedName(config, (path) => matches({ path, In: 0, Out: 0, transposed: false, output: false })),
     linear(site, x) {
       const { a, b, scale } = factors(site);
       const { m: { graph, leaves }, transposed, bias } = site;
       const p = mode === "train" ? config.dropout : 0;
       const dropped = p > 0 ? dropout(x, leaves.scalars(graph), { p, stream: leaves.stream(site.path) }) : x;
+      if (!site.plain) return add(site.base(x), lowRank(dropped, a, b, scale));
       return loraLinear(x, dropped, site.weight, a, b, { transposed, scale, ...(bias ? { bias } : {}) });
     },
     merge(site) {
@@ -67,7 +69,12 @@ export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
       const delta = site.transposed
         ? matmul(a, b, { ta: true, tb: true, alpha: scale }) // [In, Out]
         : matmul(b, a, { alpha: scale }); //                     [Out, In]
-      return add(site.weight, delta);
+      return { weight: add(site.weight, delta) };
     },
   };
+}
+
+/** s·(x·Aᵀ)·Bᵀ, where the base is not a plain product that could do it too. */
+function lowRank(x: Value, a: Value, b: Value, scale: number): Value {
+  return matmul(matmul(x, a, { tb: true }), b, { tb: true, alpha: scale });
 }

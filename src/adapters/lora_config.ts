@@ -1,5 +1,6 @@
 // LoRA's settings, and their form in adapter_config.json as PEFT reads and writes it (peft/tuners/lora/config.py).
 import { ConfigError, printable } from "../core/errors.ts";
+import { BIAS_RULES, type BiasRule } from "./full.ts";
 import type { ModuleNames, TargetRules } from "./targets.ts";
 
 /** Settings of LoRA, complete. */
@@ -22,6 +23,10 @@ export interface LoraConfig extends TargetRules {
   readonly excludeModules: ModuleNames | null;
   readonly layersToTransform: number | readonly number[] | null;
   readonly layersPattern: string | readonly string[] | null;
+  /** Biases of the base that are trained too: none, all, or those of the adapted modules. */
+  readonly bias: BiasRule;
+  /** Modules of the base that are trained in full, such as a new head; by the ends of their paths. */
+  readonly modulesToSave: readonly string[];
   /** Fields of the file that Graft does not know; kept when it is written again. */
   readonly unknown: Readonly<Record<string, unknown>>;
 }
@@ -56,6 +61,8 @@ export function lora(options: LoraOptions = {}): LoraConfig {
     excludeModules: null,
     layersToTransform: null,
     layersPattern: null,
+    bias: "none",
+    modulesToSave: [],
     unknown: {},
     ...options,
   };
@@ -95,6 +102,9 @@ function problemsOf(config: LoraConfig): Problem[] {
   texts("exclude_modules", config.excludeModules ?? []);
   texts("layers_pattern", config.layersPattern ?? []);
   const isLayers = layers === null || (Array.isArray(layers) ? layers : [layers]).every(isWhole);
+  check("bias", config.bias, '"none", "all" or "lora_only"', BIAS_RULES.includes(config.bias));
+  const saved: unknown = config.modulesToSave;
+  check("modules_to_save", saved, "a list of names", Array.isArray(saved) && saved.every(isText));
   check("layers_to_transform", layers, "a layer number or a list of them", isLayers);
   return wrong;
 }
@@ -105,10 +115,8 @@ function isText(value: unknown): value is string {
 
 // Fields whose other values would change the adapter's meaning; anything but these values is refused.
 const FIXED: Readonly<Record<string, readonly unknown[]>> = {
-  bias: ["none"],
   use_dora: [false],
   lora_bias: [false],
-  modules_to_save: [null],
   trainable_token_indices: [null],
   target_parameters: [null],
   layer_replication: [null],
@@ -125,6 +133,7 @@ const FIXED: Readonly<Record<string, readonly unknown[]>> = {
 const KNOWN = new Set([
   ..."peft_type r lora_alpha lora_dropout use_rslora rank_pattern alpha_pattern init_lora_weights".split(" "),
   ..."target_modules exclude_modules layers_to_transform layers_pattern fan_in_fan_out inference_mode".split(" "),
+  ..."bias modules_to_save".split(" "),
   ..."base_model_name_or_path task_type auto_mapping revision peft_version loftq_config megatron_config".split(" "),
   ..."megatron_core qalora_group_size runtime_config eva_config corda_config lora_ga_config".split(" "),
   ...Object.keys(FIXED),
@@ -161,6 +170,8 @@ export function loraFromJson(json: Readonly<Record<string, unknown>>): LoraConfi
     excludeModules: json.exclude_modules ?? null,
     layersToTransform: json.layers_to_transform ?? null,
     layersPattern: json.layers_pattern ?? null,
+    bias: json.bias ?? "none",
+    modulesToSave: json.modules_to_save ?? [],
     unknown: Object.fromEntries(unknownFields(json).map((key) => [key, json[key]])),
   } as LoraConfig; // every field is checked on the next line
   throwWrong([...wrong, ...problemsOf(config)]);
@@ -185,7 +196,7 @@ export function loraToJson(
     alpha_pattern: config.alphaPattern,
     auto_mapping: null,
     base_model_name_or_path: baseModel,
-    bias: "none",
+    bias: config.bias,
     exclude_modules: config.excludeModules,
     fan_in_fan_out: fanInFanOut,
     inference_mode: true,
@@ -198,7 +209,7 @@ export function loraToJson(
     lora_dropout: config.dropout,
     megatron_config: null,
     megatron_core: "megatron.core",
-    modules_to_save: null,
+    modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
     peft_type: "LORA",
     r: config.rank,
     rank_pattern: config.rankPattern,

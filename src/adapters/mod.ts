@@ -3,19 +3,22 @@ import { CheckpointError, printable } from "../core/errors.ts";
 import type { Adapter } from "../nn/adapter.ts";
 import { loraAdapter, type Mode } from "./lora.ts";
 import { type AdapterContext, type LoraConfig, loraFromJson, loraToJson } from "./lora_config.ts";
+import { type Base, resolveTargets } from "./resolve.ts";
 
 /** Settings of any method. */
 export type AdapterConfig = LoraConfig;
 
 interface Method<C extends AdapterConfig> {
   readonly build: (config: C, mode: Mode) => Adapter;
+  /** Fill in what depends on the model, and refuse what it cannot have. */
+  readonly resolve: (config: C, base: Base) => C;
   readonly fromJson: (json: Readonly<Record<string, unknown>>) => C;
   readonly toJson: (config: C, context: AdapterContext) => Record<string, unknown>;
 }
 
 /** One line for each method. */
 export const methods = {
-  LORA: { build: loraAdapter, fromJson: loraFromJson, toJson: loraToJson },
+  LORA: { build: loraAdapter, resolve: resolveTargets, fromJson: loraFromJson, toJson: loraToJson },
 } as const satisfies { [T in AdapterConfig["type"]]: Method<Extract<AdapterConfig, { type: T }>> };
 
 /**
@@ -34,6 +37,15 @@ export function adapterFromJson(json: Readonly<Record<string, unknown>>): Adapte
       Object.keys(methods).join(", ")
     }`,
   );
+}
+
+/**
+ * The settings with what depends on the model filled in.
+ *
+ * @throws {UsageError} `lora/no-target` where the method finds nothing to change.
+ */
+export function resolveAdapter(config: AdapterConfig, base: Base): AdapterConfig {
+  return methods[config.type].resolve(config, base);
 }
 
 /** The method with these settings, as it acts in training or in evaluation. */

@@ -2,6 +2,7 @@
 // _maybe_include_all_linear_layers), on module paths such as "model.layers.3.self_attn.q_proj".
 import { printable, UsageError } from "../core/errors.ts";
 import type { SiteInfo } from "../nn/scope.ts";
+import { isSaved } from "./full.ts";
 import { fullMatch } from "./pattern.ts";
 
 /** Names (suffixes or full paths) or one regular expression. */
@@ -16,6 +17,8 @@ export interface TargetRules {
   readonly layersToTransform?: number | readonly number[] | null;
   /** Names that precede the layer number, such as `"layers"`. */
   readonly layersPattern?: string | readonly string[] | null;
+  /** Modules that are trained in full, and so never adapted. */
+  readonly modulesToSave?: readonly string[];
 }
 
 /**
@@ -27,9 +30,10 @@ export function targetMatcher(rules: TargetRules): (site: SiteInfo) => boolean {
   const { targetModules, excludeModules } = rules;
   const byLayer = isGiven(rules.layersToTransform);
   checkLayers(rules, byLayer);
-  const excluded = nameMatcher(excludeModules ?? []);
+  const named = nameMatcher(excludeModules ?? []), saved = rules.modulesToSave ?? [];
+  const excluded = (path: string) => named(path) || isSaved(saved, path);
   const inLayer = byLayer ? layerMatcher(rules) : () => true;
-  if (isAllLinear(targetModules)) return ({ path, output }) => !output && !excluded(path);
+  if (isAllLinear(targetModules)) return ({ path, output, kind }) => isLinear(kind) && !output && !excluded(path);
   if (typeof targetModules === "string") {
     const matches = fullMatch(targetModules);
     return ({ path }) => !excluded(path) && matches(path);
@@ -42,6 +46,10 @@ export function targetMatcher(rules: TargetRules): (site: SiteInfo) => boolean {
 /** Whether `names` stands for every linear map but the output projection. */
 export function isAllLinear(names: ModuleNames): boolean {
   return typeof names === "string" && names.toLowerCase() === "all-linear";
+}
+
+function isLinear(kind: SiteInfo["kind"]): boolean {
+  return kind === undefined || kind === "linear";
 }
 
 /** PEFT takes an empty list for no restriction. */

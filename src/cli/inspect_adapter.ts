@@ -1,6 +1,5 @@
 // An adapter folder: its settings, whether its tensors come in pairs, and, with a model, whether each fits.
-import { type AdapterConfig, adapterFromJson, buildAdapter } from "../adapters/mod.ts";
-import { matchTargets } from "../adapters/targets.ts";
+import { type AdapterConfig, adapterFromJson, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
 import { printable } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { type AdapterFile, readAdapterFolder } from "../io/adapter_file.ts";
@@ -90,11 +89,11 @@ async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<stri
   const folder = await openModelFolder(path);
   try {
     const architecture = architectureOf(folder.config);
-    matchTargets(config, [...takeInventory(architecture).sites.values()]);
+    const modules = [...takeInventory(architecture).modules.values()];
     const { leaves, inventory } = recordingLeaves();
     const graph = new Graph();
     const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
-    const adapter = buildAdapter(config, "eval");
+    const adapter = buildAdapter(resolveAdapter(config, { type: architecture.type, modules }), "eval");
     causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, architecture, tokens);
     return inventory.params;
   } finally {

@@ -2,12 +2,13 @@
 // weights stored [In, Out] (Conv1D), tanh GELU, output projection tied to the embedding unless the config says not.
 import type { Value } from "../graph/graph.ts";
 import { ACTIVATION_NAMES } from "../nn/activation.ts";
+import { branch } from "../nn/branch.ts";
+import { embed } from "../nn/embed.ts";
 import { linear } from "../nn/linear.ts";
 import { conv1dMlp } from "../nn/mlp.ts";
 import { layerNorm } from "../nn/norm.ts";
-import { type ModelScope, type SiteInfo, weight, within } from "../nn/scope.ts";
+import { type ModelScope, type SiteInfo, tiedWeight, weight, within } from "../nn/scope.ts";
 import { add } from "../ops/elementwise.ts";
-import { embedding } from "../ops/embedding.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Json, readConfig } from "./config.ts";
 
@@ -37,11 +38,11 @@ export function gpt2(config: Json): Architecture {
       const o = m.sequence.attendPacked(qkv, { H, K: H, E, scale });
       return linear(m, "c_proj", o, { In: D, Out: D, bias: true, transposed: true, init: { kind: "normal", std } });
     });
-    const h = add(x, attended);
-    return add(h, conv1dMlp(m, norm(m, "ln_2", h), { D, F, act, std }));
+    const h = add(x, branch(m, "attention", { name: "attn", h: attended, x: u }));
+    const w = norm(m, "ln_2", h);
+    return add(h, branch(m, "mlp", { name: "mlp", h: conv1dMlp(m, w, { D, F, act, std }), x: w }));
   };
   const norm = (m: ModelScope, name: string, x: Value) => layerNorm(m, name, x, { D, eps });
-  const table = (m: ModelScope) => within(m, "transformer", () => weight(m, "wte.weight", [V, D]));
 
   return {
     type: "gpt2",
@@ -54,14 +55,14 @@ export function gpt2(config: Json): Architecture {
     prefix: "transformer.",
     hidden: (m, tokens) =>
       within(m, "transformer", () => {
-        const embedded = embedding(weight(m, "wte.weight", [V, D]), tokens);
-        let x = m.sequence.addPositions(embedded, weight(m, "wpe.weight", [P, D]));
+        let x = m.sequence.addPositions(embed(m, "wte", tokens, { V, D }), weight(m, "wpe.weight", [P, D]));
         for (let i = 0; i < layers; i++) x = within(m, `h.${i}`, () => block(m, i, x));
         return norm(m, "ln_f", x);
       }),
     head(m) {
       const info: SiteInfo = { path: "lm_head", In: D, Out: V, transposed: false, output: true };
-      return { info, weight: tied ? table(m) : weight(m, "lm_head.weight", [V, D]) };
+      const name = "lm_head.weight", of = tied ? "transformer.wte.weight" : name;
+      return { info, weight: tiedWeight(m, { name, of }, [V, D]) };
     },
   };
 }

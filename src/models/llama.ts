@@ -1,13 +1,14 @@
 // Llama (arXiv:2302.13971, 2307.09288, Llama 3), as transformers' modeling_llama.py: RMS norms, rotary embedding with
 // its scaling rules, grouped queries, gated feed-forward, optional biases, output projection tied or not.
 import type { Value } from "../graph/graph.ts";
+import { branch } from "../nn/branch.ts";
+import { embed } from "../nn/embed.ts";
 import { linear } from "../nn/linear.ts";
 import { gatedMlp } from "../nn/mlp.ts";
 import { rmsNorm } from "../nn/norm.ts";
-import { type ModelScope, type SiteInfo, weight, within } from "../nn/scope.ts";
+import { type ModelScope, type SiteInfo, tiedWeight, within } from "../nn/scope.ts";
 import type { RotaryTables } from "../nn/sequence.ts";
 import { add } from "../ops/elementwise.ts";
-import { embedding } from "../ops/embedding.ts";
 import { ropeTables } from "../ops/rope_tables.ts";
 import type { Architecture } from "./architecture.ts";
 import { type ConfigReader, type Json, readConfig } from "./config.ts";
@@ -78,8 +79,9 @@ export function llamaLike(config: Json, family: LlamaFamily): Architecture {
       };
       return linear(m, "o_proj", m.sequence.attend(turned, heads), { In: H * E, Out: D, bias });
     });
-    const h = add(x, attended);
-    return add(h, gatedMlp(m, rmsNorm(m, "post_attention_layernorm", h, { D, eps }), { D, F, bias: mlpBias }));
+    const h = add(x, branch(m, "attention", { name: "self_attn", h: attended, x: u }));
+    const w = rmsNorm(m, "post_attention_layernorm", h, { D, eps });
+    return add(h, branch(m, "mlp", { name: "mlp", h: gatedMlp(m, w, { D, F, bias: mlpBias }), x: w }));
   };
 
   return {
@@ -93,14 +95,14 @@ export function llamaLike(config: Json, family: LlamaFamily): Architecture {
     prefix: "model.",
     hidden: (m, tokens) =>
       within(m, "model", () => {
-        let x = embedding(weight(m, "embed_tokens.weight", [V, D]), tokens);
+        let x = embed(m, "embed_tokens", tokens, { V, D });
         for (let i = 0; i < layers; i++) x = within(m, `layers.${i}`, () => block(m, x));
         return rmsNorm(m, "norm", x, { D, eps });
       }),
     head(m) {
       const info: SiteInfo = { path: "lm_head", In: D, Out: V, transposed: false, output: true };
-      const name = tied ? "model.embed_tokens.weight" : "lm_head.weight";
-      return { info, weight: weight(m, name, [V, D]) };
+      const name = "lm_head.weight", of = tied ? "model.embed_tokens.weight" : name;
+      return { info, weight: tiedWeight(m, { name, of }, [V, D]) };
     },
   };
 }

@@ -29,7 +29,12 @@ export function linear(m: ModelScope, name: string, x: Value, options: LinearOpt
 /** Apply a linear map whose weight is given, such as an output projection tied to the embedding. */
 export function applySite(m: ModelScope, info: SiteInfo, x: Value, w: Value, bias?: Value): Value {
   m.leaves.site?.(info);
-  const site: LinearSite = { ...info, m, weight: w, bias };
-  if (m.adapter?.adapts(info)) return m.adapter.linear(site, x);
-  return linearOp(x, w, { transposed: info.transposed, ...(bias ? { bias } : {}) });
+  const site = linearSite(m, info, w, bias);
+  return m.adapter?.linear && m.adapter.adapts(info) ? m.adapter.linear(site, x) : site.base(x);
+}
+
+/** A plain linear map as methods see it. */
+export function linearSite(m: ModelScope, info: SiteInfo, w: Value, bias: Value | undefined): LinearSite {
+  const options = { transposed: info.transposed, ...(bias ? { bias } : {}) };
+  return { ...info, m, weight: w, bias, plain: true, base: (x) => linearOp(x, w, options) };
 }

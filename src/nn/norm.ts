@@ -12,15 +12,21 @@ export interface NormOptions {
 
 /** RMS norm of x[N, D] with the weight `name`.weight[D]; of x[N, heads·D], every head by itself. */
 export function rmsNorm(m: ModelScope, name: string, x: Value, { D, eps }: NormOptions): Value {
-  return within(m, name, () => rmsNormOp(x, weight(m, "weight", [D], { kind: "ones" }), { eps }));
+  return within(m, name, () => {
+    tell(m, D);
+    return rmsNormOp(x, weight(m, "weight", [D], { kind: "ones" }), { eps });
+  });
 }
 
 /** Layer norm of x[N, D] with `name`.weight[D] and `name`.bias[D]. */
 export function layerNorm(m: ModelScope, name: string, x: Value, { D, eps }: NormOptions): Value {
-  return within(
-    m,
-    name,
-    () =>
-      layerNormOp(x, weight(m, "weight", [D], { kind: "ones" }), weight(m, "bias", [D], { kind: "zeros" }), { eps }),
-  );
+  return within(m, name, () => {
+    tell(m, D);
+    const bias = weight(m, "bias", [D], { kind: "zeros" });
+    return layerNormOp(x, weight(m, "weight", [D], { kind: "ones" }), bias, { eps });
+  });
+}
+
+function tell({ leaves, graph }: ModelScope, D: number): void {
+  leaves.site?.({ path: graph.scopePath, In: D, Out: D, transposed: false, output: false, kind: "norm" });
 }

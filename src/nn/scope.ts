@@ -11,7 +11,19 @@ export type Init =
   /** U(-bound, bound). */
   | { readonly kind: "uniform"; readonly bound: number }
   /** N(0, std²). */
-  | { readonly kind: "normal"; readonly std: number };
+  | { readonly kind: "normal"; readonly std: number }
+  /**
+   * A weight of the base, or what `make` does with it; `tensor` gives tensors of the adapter that come before this one.
+   * Only tensors of adapters start so.
+   */
+  | {
+    readonly kind: "base";
+    readonly weight: string;
+    readonly make?: (
+      weight: Float32Array<ArrayBuffer>,
+      tensor: (name: string) => Float32Array<ArrayBuffer>,
+    ) => Float32Array<ArrayBuffer>;
+  };
 
 /** Where the tensors of a program come from: recorded, frozen, or trained in flat storage. */
 export interface LeafSource {
@@ -19,17 +31,22 @@ export interface LeafSource {
   weight(graph: Graph, name: string, shape: Shape, init: Init): Value;
   /** A tensor of the adapter, under the name that PEFT saves. */
   param(graph: Graph, name: string, shape: Shape, init: Init): Value;
+  /** A tensor of the adapter that is saved with it but never trained. */
+  frozen(graph: Graph, name: string, shape: Shape, init: Init): Value;
   /** A table computed from the configuration, such as rotary angles. */
   constant(graph: Graph, name: string, shape: Shape, make: () => Float32Array<ArrayBuffer>): Value;
   /** The input of per-step numbers (seed, step, rates): u32 words, see core/scalars.ts. */
   scalars(graph: Graph): Value;
   /** A number of its own for the random choices made at `path`. */
   stream(path: string): number;
-  /** Told of every linear map that the model has. */
+  /** Told of every module that the model has and a method may change. */
   site?(site: SiteInfo): void;
 }
 
-/** A linear map by its checkpoint path. */
+/** What a module does: a linear map, a table of token vectors, or a normalization. */
+export type SiteKind = "linear" | "embedding" | "norm";
+
+/** A module by its checkpoint path. */
 export interface SiteInfo {
   /** Such as `"model.layers.3.self_attn.q_proj"`. */
   readonly path: string;
@@ -39,6 +56,8 @@ export interface SiteInfo {
   readonly transposed: boolean;
   /** Whether this is the projection onto the vocabulary. */
   readonly output: boolean;
+  /** A linear map without. */
+  readonly kind?: SiteKind;
 }
 
 /** All that a model's functions need beside their inputs. */
@@ -59,7 +78,23 @@ export function pathOf({ graph }: ModelScope, name: string): string {
   return graph.scopePath === "" ? name : `${graph.scopePath}.${name}`;
 }
 
-/** A tensor of the checkpoint, by its name below the current path. */
+/** A tensor of the checkpoint, by its name below the current path: frozen, or the method's own where it trains all of it. */
 export function weight(m: ModelScope, name: string, shape: Shape, init: Init = { kind: "normal", std: 0.02 }): Value {
-  return m.leaves.weight(m.graph, pathOf(m, name), shape, init);
+  const full = pathOf(m, name);
+  return trainedInFull(m, full, full, shape) ?? m.leaves.weight(m.graph, full, shape, init);
+}
+
+/** The weight `name` of a module that shares the tensor `of` of the checkpoint; both are full names. */
+export function tiedWeight(
+  m: ModelScope,
+  { name, of }: { readonly name: string; readonly of: string },
+  shape: Shape,
+  init: Init = { kind: "normal", std: 0.02 },
+): Value {
+  return trainedInFull(m, name, of, shape) ?? m.leaves.weight(m.graph, of, shape, init);
+}
+
+function trainedInFull(m: ModelScope, name: string, of: string, shape: Shape): Value | undefined {
+  const saved = m.adapter?.trains?.(name);
+  return saved === undefined ? undefined : m.leaves.param(m.graph, saved, shape, { kind: "base", weight: of });
 }

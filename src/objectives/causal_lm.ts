@@ -36,7 +36,7 @@ export function causalLmLoss(
   const hidden = architecture.hidden(m, tokens);
   const { info, weight } = architecture.head(m);
   const options = { smoothing, reduction: "sum" } as const;
-  if (m.adapter?.adapts(info)) {
+  if (m.adapter?.linear && m.adapter.adapts(info)) {
     return m.graph.scope(
       info.path,
       () => crossEntropy(applySite(m, info, hidden, weight), labels, { ...options, scaleBy: scale }),

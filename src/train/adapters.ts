@@ -1,7 +1,5 @@
 // Adapters on a model: added fresh, loaded, saved, chosen. A file is used completely or not at all.
-import { LORA_TARGETS } from "../adapters/defaults.ts";
-import { type AdapterConfig, adapterFromJson, adapterToJson, buildAdapter } from "../adapters/mod.ts";
-import { isAllLinear, matchTargets, suffixes } from "../adapters/targets.ts";
+import { type AdapterConfig, adapterFromJson, adapterToJson, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
 import { size } from "../core/dims.ts";
 import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
@@ -12,7 +10,7 @@ import { causalLmLogits } from "../objectives/causal_lm.ts";
 import { initialValues } from "./init.ts";
 import { recordingLeaves, type TensorSpec } from "./leaves.ts";
 import type { AdapterState, ModelState } from "./state.ts";
-import { adapterTensors, layoutOf, requireAdapter, writeFlat } from "./tensors.ts";
+import { adapterTensors, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
 
 /** The name of an adapter that is given none, as in PEFT. */
 const DEFAULT_NAME = "default";
@@ -32,8 +30,26 @@ export async function addAdapter(
   { name = DEFAULT_NAME, seed = 42 }: { readonly name?: string; readonly seed?: number },
 ): Promise<void> {
   const adapter = prepare(state, config, name);
-  await writeFlat(state, adapter.layout, [...adapter.tensors.values()].map((t) => [t.name, initialValues(t, seed)]));
+  await writeAdapter(state, adapter, await firstValues(state, adapter, seed));
   use(state, adapter);
+}
+
+/** The first values of every tensor, in order: some are made of weights of the base, or of tensors before them. */
+async function firstValues(
+  state: ModelState,
+  { tensors }: AdapterState,
+  seed: number,
+): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+  const values = new Map<string, Float32Array<ArrayBuffer>>();
+  for (const tensor of tensors.values()) {
+    const { name, init } = tensor;
+    if (init.kind !== "base") values.set(name, initialValues(tensor, seed));
+    else {
+      const weight = await readBase(state, init.weight);
+      values.set(name, init.make?.(weight, (earlier) => values.get(earlier)!) ?? weight);
+    }
+  }
+  return values;
 }
 
 /** See {@linkcode Model.loadAdapter}. */
@@ -50,7 +66,7 @@ export async function loadAdapter(
   const unknown = Object.keys(config.unknown);
   if (unknown.length > 0) warn(`adapter_config.json has unknown fields: ${unknown.map(printable).join(", ")}`);
   const tensors = [...file.tensors].map(([key, { data }]) => [key, data as Float32Array<ArrayBuffer>] as const);
-  await writeFlat(state, adapter.layout, tensors);
+  await writeAdapter(state, adapter, new Map(tensors));
   use(state, adapter);
 }
 
@@ -61,7 +77,7 @@ export async function saveAdapter(state: ModelState, path: string): Promise<void
   const json = adapterToJson(config, {
     baseModel: state.path === undefined ? null : hubNameOf(state.path),
     taskType: "CAUSAL_LM",
-    fanInFanOut: targets.some((target) => state.inventory.sites.get(target)!.transposed),
+    fanInFanOut: targets.some((target) => state.inventory.sites.get(target)?.transposed === true),
   });
   await writeAdapterFolder(path, {
     config: json,
@@ -95,33 +111,19 @@ function prepare(state: ModelState, given: AdapterConfig, name: string): Adapter
       `Cannot add an adapter called "${printable(name)}" as the model has one already`,
     );
   }
-  let config = withTargets(state, given);
-  const sites = matchTargets(config, [...state.inventory.sites.values()]);
-  // As PEFT does, so that the saved file names modules.
-  if (isAllLinear(config.targetModules)) config = { ...config, targetModules: suffixes(sites) };
-  if (state.architecture.tied && sites.some(({ output }) => output)) {
-    throw new UsageError("lora/tied", "Cannot adapt lm_head as it shares its weight with the embedding in this model", {
-      hint: "Leave lm_head out of target_modules.",
-    });
-  }
+  const { architecture: { type }, inventory: base } = state;
+  const config = resolveAdapter(given, { type, modules: [...base.modules.values()] });
+  const adapter = buildAdapter(config, "eval");
+  const targets = [...base.modules.values()].filter((site) =>
+    (site.kind === "embedding" ? adapter.embed : adapter.linear) && adapter.adapts(site)
+  );
   const { leaves, inventory } = recordingLeaves();
   const graph = new Graph();
   const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
-  const adapter = buildAdapter(config, "eval");
   causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, state.architecture, tokens);
   const tensors: ReadonlyMap<string, TensorSpec> = inventory.params;
-  const layout = layoutOf(state, `adapter ${name}`, tensors.values());
-  return { name, config, tensors, targets: sites.map(({ path }) => path), layout };
-}
-
-function withTargets(state: ModelState, config: AdapterConfig): AdapterConfig {
-  if (config.targetModules.length > 0) return config;
-  const targets = LORA_TARGETS.get(state.architecture.type);
-  if (targets) return { ...config, targetModules: targets };
-  throw new UsageError(
-    "lora/no-target",
-    `Cannot choose target modules for a ${state.architecture.type} model: give target_modules`,
-  );
+  const layout = layoutOf(state, `adapter ${name}`, [...tensors.values()].filter(({ frozen }) => !frozen));
+  return { name, config, tensors, targets: targets.map(({ path }) => path), layout };
 }
 
 function use(state: ModelState, adapter: AdapterState): void {

@@ -8,20 +8,31 @@ export interface TensorSpec {
   readonly name: string;
   readonly shape: Shape;
   readonly init: Init;
+  /** Saved with the adapter, but not trained. */
+  readonly frozen?: boolean;
 }
 
 /** What a model and its adapter are made of. */
 export interface Inventory {
   readonly weights: Map<string, TensorSpec>;
   readonly params: Map<string, TensorSpec>;
+  /** Linear maps. */
   readonly sites: Map<string, SiteInfo>;
+  /** Linear maps, tables of token vectors and norms. */
+  readonly modules: Map<string, SiteInfo>;
   /** Weights that all of their readers can unpack. */
   readonly packable: Set<string>;
 }
 
 /** A source that only takes notes. */
 export function recordingLeaves(): { readonly leaves: LeafSource; readonly inventory: Inventory } {
-  const inventory: Inventory = { weights: new Map(), params: new Map(), sites: new Map(), packable: new Set() };
+  const inventory: Inventory = {
+    weights: new Map(),
+    params: new Map(),
+    sites: new Map(),
+    modules: new Map(),
+    packable: new Set(),
+  };
   const leaves: LeafSource = {
     weight(graph, name, shape, init) {
       inventory.weights.set(name, { name, shape, init });
@@ -31,10 +42,17 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
       inventory.params.set(name, { name, shape, init });
       return graph.leaf("param", name, shape);
     },
+    frozen(graph, name, shape, init) {
+      inventory.params.set(name, { name, shape, init, frozen: true });
+      return graph.leaf("weight", name, shape);
+    },
     constant: (graph, name, shape) => graph.leaf("weight", name, shape),
     scalars: scalarsLeaf,
     stream: () => 0,
-    site: (site) => void inventory.sites.set(site.path, site),
+    site(site) {
+      inventory.modules.set(site.path, site);
+      if ((site.kind ?? "linear") === "linear") inventory.sites.set(site.path, site);
+    },
   };
   return { leaves, inventory };
 }

@@ -3,14 +3,17 @@ import { buildAdapter } from "../adapters/mod.ts";
 import { CheckpointError, NumericError } from "../core/errors.ts";
 import { compile, read, run, write } from "../gpu/executable.ts";
 import { firstNonFinite } from "../gpu/interpret.ts";
-import { Graph } from "../graph/graph.ts";
+import { Graph, type Value } from "../graph/graph.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { saveModelFolder } from "../io/hf_save.ts";
 import type { WeightDType } from "../io/tensor_dtype.ts";
+import type { Adapter } from "../nn/adapter.ts";
+import { embedSite } from "../nn/embed.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
+import { linearSite } from "../nn/linear.ts";
 import { modelScope } from "./programs.ts";
 import type { ModelState, StoredWeight } from "./state.ts";
-import { readStored, readWeight, requireAdapter, writeStored } from "./tensors.ts";
+import { adapterTensors, readStored, readWeight, requireAdapter, writeStored } from "./tensors.ts";
 import { matchWeights } from "./weights.ts";
 
 /** See {@linkcode Model.merge}. */
@@ -79,37 +82,107 @@ async function openBase(
 }
 
 /**
- * The weights of the adapted modules with the adapter folded in.
+ * The weights that change when the adapter is folded in.
  *
+ * @throws {CheckpointError} `merge/method` where there are no weights that do what the adapter does.
  * @throws {NumericError} `merge/non-finite` naming the weight, before anything is changed.
  */
 async function mergedWeights(state: ModelState): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  const { config, targets } = requireAdapter(state);
-  const method = buildAdapter(config, "eval");
-  const merged = new Map<string, Float32Array<ArrayBuffer>>();
+  const adapter = requireAdapter(state);
+  const method = buildAdapter(adapter.config, "eval");
+  const reason = mergeProblem(state, method);
+  if (reason !== undefined) {
+    throw new CheckpointError("merge/method", `Cannot merge this ${method.type} adapter as ${reason}`, {
+      hint: "Use it beside the base instead: --adapter, or loadAdapter().",
+    });
+  }
+  const merged = await trainedWeights(state, method);
   const base = await openBase(state);
-  for (const target of targets) {
-    const graph = new Graph(state.device.target);
-    const { m } = modelScope(state, { graph, sequence: fullSequence({ B: 1, T: 1 }), trained: "nothing" });
-    const site = state.inventory.sites.get(target)!;
-    const name = `${target}.weight`;
-    const { shape, init } = state.inventory.weights.get(name)!;
-    const packed = state.formats.has(name) ? graph.leaf("input", name, shape) : undefined;
-    const weight = packed ?? m.leaves.weight(graph, name, shape, init);
-    const value = method.merge({ ...site, m, weight, bias: undefined });
-    const executable = await compile(graph, { store: state.store, keep: [value], name: `merge ${target}` });
-    if (packed) write(executable, packed, await base.read(name));
-    run(executable);
-    const [values] = await read(executable, [value]);
-    executable.destroy();
-    const bad = firstNonFinite(new Uint32Array(values!.buffer));
-    if (bad >= 0) {
-      throw new NumericError(
-        "merge/non-finite",
-        `Cannot merge into ${name} as element ${bad} becomes ${values![bad]}; nothing was changed`,
-      );
-    }
-    merged.set(name, values!);
+  try {
+    for (const target of adapter.targets) await mergeModule(state, { method, target, base, merged });
+  } finally {
+    base.close();
+  }
+  for (const [name, values] of merged) {
+    const bad = firstNonFinite(new Uint32Array(values.buffer));
+    if (bad < 0) continue;
+    throw new NumericError(
+      "merge/non-finite",
+      `Cannot merge into ${name} as element ${bad} becomes ${values[bad]}; nothing was changed`,
+    );
   }
   return merged;
+}
+
+/** Why there are no weights that do what a method does; undefined where there are. */
+export function mergeProblem({ architecture, inventory }: ModelState, method: Adapter): string | undefined {
+  if (method.virtualTokens !== undefined) return "positions in front of the text are no weights of the model";
+  if (method.branch) return "its layers between the model's have an activation, which no weight of the model has";
+  const { modules } = inventory;
+  const adapted = [...modules.values()].filter((site) =>
+    (site.kind === "embedding" ? method.embed : method.linear) && method.adapts(site)
+  );
+  if (adapted.some(({ kind }) => kind !== "embedding") && !method.merge) return "it is no change of the weights";
+  if (adapted.some(({ kind }) => kind === "embedding") && !method.mergeTable) return "it is no change of the table";
+  if (!architecture.tied) return undefined;
+  const shared = adapted.find(({ output, kind }) => output || kind === "embedding")?.path;
+  const trained = [...modules.values()].find(({ output, kind, path }) =>
+    (output || kind === "embedding") && method.trains?.(`${path}.weight`) !== undefined
+  )?.path;
+  const path = shared ?? trained;
+  return path === undefined
+    ? undefined
+    : `it changes ${path}, whose weight is also that of ${
+      inventory.modules.get(path)!.output ? "the embedding" : "the output projection"
+    }`;
+}
+
+/** Weights that the adapter has copies of. */
+async function trainedWeights(state: ModelState, method: Adapter): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+  const merged = new Map<string, Float32Array<ArrayBuffer>>();
+  if (!method.trains) return merged;
+  const tensors = await adapterTensors(state);
+  for (const name of state.inventory.weights.keys()) {
+    const saved = method.trains(name);
+    if (saved !== undefined) merged.set(name, tensors.get(saved) as Float32Array<ArrayBuffer>);
+  }
+  return merged;
+}
+
+interface MergeCall {
+  readonly method: Adapter;
+  /** Path of the module. */
+  readonly target: string;
+  readonly base: { read(name: string): Promise<Float32Array<ArrayBuffer>> };
+  /** Weights by name; those of the module are set. */
+  readonly merged: Map<string, Float32Array<ArrayBuffer>>;
+}
+
+/** Fold the adapter into one module. */
+async function mergeModule(state: ModelState, { method, target, base, merged }: MergeCall): Promise<void> {
+  const graph = new Graph(state.device.target);
+  const { m } = modelScope(state, { graph, sequence: fullSequence({ B: 1, T: 1 }), trained: "nothing" });
+  const info = state.inventory.modules.get(target)!;
+  const packed = new Map<string, Value>();
+  const weight = (name: string) => {
+    const { shape, init } = state.inventory.weights.get(name)!;
+    const saved = method.trains?.(name);
+    if (saved !== undefined) return m.leaves.param(graph, saved, shape, init);
+    if (!state.formats.has(name)) return m.leaves.weight(graph, name, shape, init);
+    packed.set(name, graph.leaf("input", name, shape));
+    return packed.get(name)!;
+  };
+  const w = weight(`${target}.weight`);
+  const bias = state.inventory.weights.has(`${target}.bias`) ? weight(`${target}.bias`) : undefined;
+  const results = info.kind === "embedding"
+    ? { weight: method.mergeTable!(embedSite(m, info, w)) }
+    : method.merge!(linearSite(m, info, w, bias));
+  const entries = Object.entries(results) as [string, Value][];
+  const keep = entries.map(([, value]) => value);
+  const executable = await compile(graph, { store: state.store, keep, name: `merge ${target}` });
+  for (const [name, leaf] of packed) write(executable, leaf, await base.read(name));
+  run(executable);
+  const values = await read(executable, keep);
+  executable.destroy();
+  entries.forEach(([part], i) => merged.set(`${target}.${part}`, values[i]!));
 }

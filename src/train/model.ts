@@ -79,7 +79,7 @@ export class Model {
   /**
    * Put a fresh adapter on the model and use it.
    *
-   * @throws {UsageError} `lora/no-target` listing the names that exist, `lora/tied`, `adapter/exists`.
+   * @throws {UsageError} `lora/no-target` listing the names that exist, `adapter/exists`.
    */
   addAdapter(config: AdapterConfig, options: { readonly name?: string; readonly seed?: number } = {}): Promise<void> {
     return this.queue(() => addAdapter(this.state, config, options));
@@ -127,7 +127,7 @@ export class Model {
   /**
    * Fold the adapter in use into the weights.
    *
-   * @throws {CheckpointError} `merge/already`; {@linkcode NumericError} `merge/non-finite`, with the base untouched.
+   * @throws {CheckpointError} `merge/already`, `merge/method` where no weights do the same; {@linkcode NumericError} `merge/non-finite`, with the base untouched.
    */
   merge(): Promise<void> {
     return this.queue(() => merge(this.state));

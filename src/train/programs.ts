@@ -10,7 +10,7 @@ import type { LeafSource, ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
-import { activeAdapter, type AdapterState, type ModelState, type Program } from "./state.ts";
+import { activeAdapter, type AdapterState, frozenName, type ModelState, type Program } from "./state.ts";
 
 /** What gradients are for. */
 export type Trained = "nothing" | "adapter" | "weights";
@@ -89,6 +89,7 @@ function residentLeaves(
       return graph.leaf("weight", name, shape, { dtype: state.formats.get(name) ?? "f32" });
     },
     param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight"),
+    frozen: (graph, name, shape) => graph.leaf("weight", frozenName(adapter!.name, name), shape),
     constant(graph, name, shape, make) {
       constants.set(name, make);
       return graph.leaf("weight", name, shape);

@@ -19,6 +19,7 @@ export interface AdapterState {
   readonly tensors: ReadonlyMap<string, TensorSpec>;
   /** Paths of the modules that it adapts. */
   readonly targets: readonly string[];
+  /** Storage of those that are trained. */
   readonly layout: FlatLayout;
 }
 
@@ -70,6 +71,11 @@ export interface ModelState {
   training: boolean;
   /** Compiled programs by what they compute, the oldest first. */
   readonly programs: Map<string, Program>;
+}
+
+/** The buffer of a tensor that the adapter called `adapter` has but does not train. */
+export function frozenName(adapter: string, tensor: string): string {
+  return `frozen ${tensor} of ${adapter}`;
 }
 
 /** The adapter in use, unless it is merged into the weights. */

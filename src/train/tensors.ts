@@ -2,13 +2,13 @@
 import { size, wordsOf } from "../core/dims.ts";
 import { CheckpointError, UsageError } from "../core/errors.ts";
 import { readBack, upload } from "../gpu/buffer.ts";
-import { release, resident } from "../gpu/store.ts";
+import { put, release, resident } from "../gpu/store.ts";
 import { unpack } from "../io/packing.ts";
 import { decays } from "../optim/decay.ts";
 import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
 import { countElements, type TensorSpec } from "./leaves.ts";
 import { dropPrograms } from "./programs.ts";
-import { activeAdapter, type AdapterState, type ModelState, type StoredWeight } from "./state.ts";
+import { activeAdapter, type AdapterState, frozenName, type ModelState, type StoredWeight } from "./state.ts";
 
 /** Lay tensors out in flat storage called `name`. */
 export function layoutOf({ device }: ModelState, name: string, tensors: Iterable<TensorSpec>): FlatLayout {
@@ -64,8 +64,40 @@ export function requireAdapter(state: ModelState): AdapterState {
 }
 
 /** Tensors of the adapter in use, by PEFT's saved names. */
-export function adapterTensors(state: ModelState): Promise<Map<string, Float32Array>> {
-  return readFlat(state, requireAdapter(state).layout);
+export async function adapterTensors(state: ModelState): Promise<Map<string, Float32Array>> {
+  const { name: adapter, layout, tensors } = requireAdapter(state);
+  const trained = await readFlat(state, layout);
+  const all = new Map<string, Float32Array>();
+  for (const { name, shape, frozen } of tensors.values()) {
+    const buffer = state.store.buffers.get(frozenName(adapter, name));
+    const values = frozen
+      ? await readBack(state.device, name, [{ buffer: buffer!, offset: 0, length: size(shape) }])
+      : undefined;
+    all.set(name, values ? new Float32Array(values[0]!.buffer) : trained.get(name)!);
+  }
+  return all;
+}
+
+/** Write tensors of an adapter to the device. */
+export async function writeAdapter(
+  state: ModelState,
+  { name: adapter, layout, tensors }: AdapterState,
+  values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
+): Promise<void> {
+  const frozen = (name: string) => tensors.get(name)!.frozen === true;
+  await writeFlat(state, layout, [...values].filter(([name]) => !frozen(name)));
+  for (const [name, data] of values) {
+    if (frozen(name)) await put(state.store, frozenName(adapter, name), data);
+  }
+}
+
+/** One weight of the base, whatever is merged into it. */
+export async function readBase(state: ModelState, name: string): Promise<Float32Array<ArrayBuffer>> {
+  const original = state.merged?.originals.get(name);
+  if (!original) return await readWeight(state, name);
+  const { format, words } = original;
+  const count = size(state.inventory.weights.get(name)!.shape);
+  return format ? unpack(format, words, count) : new Float32Array(words.slice().buffer);
 }
 
 /** All weights, by their names in the checkpoint. */
@@ -142,6 +174,7 @@ export async function unfreeze(state: ModelState): Promise<void> {
 export function countTrained(state: ModelState): { readonly trained: number; readonly total: number } {
   const base = countElements(state.inventory.weights.values());
   const adapter = activeAdapter(state);
-  const added = adapter ? countElements(adapter.tensors.values()) : 0;
-  return { trained: adapter ? added : state.full ? base : 0, total: base + added };
+  const tensors = [...adapter?.tensors.values() ?? []];
+  const trained = countElements(tensors.filter(({ frozen }) => !frozen));
+  return { trained: adapter ? trained : state.full ? base : 0, total: base + countElements(tensors) };
 }
