@@ -7,7 +7,7 @@ import { openModelFolder } from "../io/hf.ts";
 import { architectureOf } from "../models/mod.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
-import { recordingLeaves, type TensorSpec } from "../train/leaves.ts";
+import { type AdapterTensorSpec, recordingLeaves } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
 import { attempt, elements, type Findings, sortTensors, tensorFacts } from "./findings.ts";
 import { digits } from "./format.ts";
@@ -85,7 +85,7 @@ function valueProblems({ tensors }: AdapterFile): string[] {
 }
 
 /** The tensors that an adapter with this configuration has on a model. */
-async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<string, TensorSpec>> {
+async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<string, AdapterTensorSpec>> {
   const folder = await openModelFolder(path);
   try {
     const architecture = architectureOf(folder.config);
@@ -101,7 +101,7 @@ async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<stri
   }
 }
 
-function fitProblems(wanted: ReadonlyMap<string, TensorSpec>, { tensors }: AdapterFile): string[] {
+function fitProblems(wanted: ReadonlyMap<string, AdapterTensorSpec>, { tensors }: AdapterFile): string[] {
   const problems: string[] = [];
   for (const [name, { shape }] of wanted) {
     const found = tensors.get(name);

@@ -11,11 +11,12 @@ export type Init =
   /** U(-bound, bound). */
   | { readonly kind: "uniform"; readonly bound: number }
   /** N(0, std²). */
-  | { readonly kind: "normal"; readonly std: number }
-  /**
-   * A weight of the base, or what `make` does with it; `tensor` gives tensors of the adapter that come before this one.
-   * Only tensors of adapters start so.
-   */
+  | { readonly kind: "normal"; readonly std: number };
+
+/** How a fresh tensor of an adapter starts. */
+export type AdapterInit =
+  | Init
+  /** A weight of the base, or what `make` does with it; `tensor` gives the adapter's tensors that come before this one. */
   | {
     readonly kind: "base";
     readonly weight: string;
@@ -30,9 +31,9 @@ export interface LeafSource {
   /** A tensor of the checkpoint; `init` is for training from nothing. */
   weight(graph: Graph, name: string, shape: Shape, init: Init): Value;
   /** A tensor of the adapter, under the name that PEFT saves. */
-  param(graph: Graph, name: string, shape: Shape, init: Init): Value;
+  param(graph: Graph, name: string, shape: Shape, init: AdapterInit): Value;
   /** A tensor of the adapter that is saved with it but never trained. */
-  frozen(graph: Graph, name: string, shape: Shape, init: Init): Value;
+  frozen(graph: Graph, name: string, shape: Shape, init: AdapterInit): Value;
   /** A table computed from the configuration, such as rotary angles. */
   constant(graph: Graph, name: string, shape: Shape, make: () => Float32Array<ArrayBuffer>): Value;
   /** The input of per-step numbers (seed, step, rates): u32 words, see core/scalars.ts. */

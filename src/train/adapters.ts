@@ -8,7 +8,7 @@ import { readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
 import { initialValues } from "./init.ts";
-import { recordingLeaves, type TensorSpec } from "./leaves.ts";
+import { type AdapterTensorSpec, recordingLeaves } from "./leaves.ts";
 import type { AdapterState, ModelState } from "./state.ts";
 import { adapterTensors, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
 
@@ -41,9 +41,8 @@ async function firstValues(
   seed: number,
 ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
   const values = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const tensor of tensors.values()) {
-    const { name, init } = tensor;
-    if (init.kind !== "base") values.set(name, initialValues(tensor, seed));
+  for (const { name, shape, init } of tensors.values()) {
+    if (init.kind !== "base") values.set(name, initialValues({ name, shape, init }, seed));
     else {
       const weight = await readBase(state, init.weight);
       values.set(name, init.make?.(weight, (earlier) => values.get(earlier)!) ?? weight);
@@ -121,7 +120,7 @@ function prepare(state: ModelState, given: AdapterConfig, name: string): Adapter
   const graph = new Graph();
   const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
   causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, state.architecture, tokens);
-  const tensors: ReadonlyMap<string, TensorSpec> = inventory.params;
+  const tensors: ReadonlyMap<string, AdapterTensorSpec> = inventory.params;
   const layout = layoutOf(state, `adapter ${name}`, [...tensors.values()].filter(({ frozen }) => !frozen));
   return { name, config, tensors, targets: targets.map(({ path }) => path), layout };
 }
@@ -136,7 +135,7 @@ const LISTED = 5;
 
 function checkKeys(
   path: string,
-  wanted: ReadonlyMap<string, TensorSpec>,
+  wanted: ReadonlyMap<string, AdapterTensorSpec>,
   found: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>,
 ): void {
   const list = (names: readonly string[]) =>

@@ -16,7 +16,5 @@ export function initialValues({ name, shape, init }: TensorSpec, seed: number): 
       return values.map((_, i) => init.bound * (2 * uniform(key, i) - 1));
     case "normal":
       return values.map((_, i) => init.std * normal(key, i));
-    case "base":
-      throw new TypeError(`Cannot start "${name}" from nothing: it starts as the weight ${init.weight} of a model`);
   }
 }

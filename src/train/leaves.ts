@@ -1,6 +1,6 @@
 // Where the tensors of a program come from: first recorded, to learn what a model has; then resident.
 import { type Shape, size } from "../core/dims.ts";
-import type { Init, LeafSource, SiteInfo } from "../nn/scope.ts";
+import type { AdapterInit, Init, LeafSource, SiteInfo } from "../nn/scope.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 
 /** A tensor by its name. */
@@ -8,6 +8,11 @@ export interface TensorSpec {
   readonly name: string;
   readonly shape: Shape;
   readonly init: Init;
+}
+
+/** A tensor of an adapter. */
+export interface AdapterTensorSpec extends Omit<TensorSpec, "init"> {
+  readonly init: AdapterInit;
   /** Saved with the adapter, but not trained. */
   readonly frozen?: boolean;
 }
@@ -15,7 +20,7 @@ export interface TensorSpec {
 /** What a model and its adapter are made of. */
 export interface Inventory {
   readonly weights: Map<string, TensorSpec>;
-  readonly params: Map<string, TensorSpec>;
+  readonly params: Map<string, AdapterTensorSpec>;
   /** Linear maps. */
   readonly sites: Map<string, SiteInfo>;
   /** Linear maps, tables of token vectors and norms. */
@@ -58,7 +63,7 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
 }
 
 /** Elements of all tensors. */
-export function countElements(tensors: Iterable<TensorSpec>): number {
+export function countElements(tensors: Iterable<Pick<TensorSpec, "shape">>): number {
   let sum = 0;
   for (const { shape } of tensors) sum += size(shape);
   return sum;

@@ -9,14 +9,14 @@ import type { Value } from "../graph/graph.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import type { FlatLayout } from "../optim/flat.ts";
-import type { Inventory, TensorSpec } from "./leaves.ts";
+import type { AdapterTensorSpec, Inventory } from "./leaves.ts";
 
 /** An adapter on the model. */
 export interface AdapterState {
   readonly name: string;
   readonly config: AdapterConfig;
   /** Tensors by the names that PEFT saves. */
-  readonly tensors: ReadonlyMap<string, TensorSpec>;
+  readonly tensors: ReadonlyMap<string, AdapterTensorSpec>;
   /** Paths of the modules that it adapts. */
   readonly targets: readonly string[];
   /** Storage of those that are trained. */

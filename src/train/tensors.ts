@@ -11,7 +11,11 @@ import { dropPrograms } from "./programs.ts";
 import { activeAdapter, type AdapterState, frozenName, type ModelState, type StoredWeight } from "./state.ts";
 
 /** Lay tensors out in flat storage called `name`. */
-export function layoutOf({ device }: ModelState, name: string, tensors: Iterable<TensorSpec>): FlatLayout {
+export function layoutOf(
+  { device }: ModelState,
+  name: string,
+  tensors: Iterable<Pick<TensorSpec, "name" | "shape">>,
+): FlatLayout {
   const list = [...tensors].map((tensor) => ({ name: tensor.name, shape: tensor.shape, decay: decays(tensor.name) }));
   return flatLayout(list, {
     name,

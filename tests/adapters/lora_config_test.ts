@@ -127,7 +127,7 @@ function factors(config: LoraConfig, transposed = false): { readonly a: TensorSp
   const adapter = loraAdapter(config, "eval");
   const m = { graph, adapter, leaves, sequence: fullSequence({ B: 1, T: 1 }) };
   linear(m, "q", graph.leaf("input", "x", [1, 64]), { In: 64, Out: 48, transposed });
-  const tensor = (name: string) => inventory.params.get(`base_model.model.q.lora_${name}.weight`)!;
+  const tensor = (name: string) => inventory.params.get(`base_model.model.q.lora_${name}.weight`)! as TensorSpec;
   assertEquals(inventory.params.size, 2);
   return { a: tensor("A"), b: tensor("B") };
 }
