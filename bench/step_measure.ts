@@ -1,7 +1,7 @@
 // A LoRA training step (rank 8 on the family's default targets, clipping, AdamW) on a batch of random tokens.
 import { adamw, type GraftDevice, lora, type Model } from "../mod.ts";
 import type { Executable } from "../src/gpu/executable.ts";
-import type { BatchInputs } from "../src/train/batch_inputs.ts";
+import type { Arranged } from "../src/objectives/task.ts";
 import { prepareBatch } from "../src/train/forward.ts";
 import type { BenchModel } from "./models.ts";
 import { ids } from "./random.ts";
@@ -16,7 +16,7 @@ export async function loraUpdates(model: Model): Promise<Updates> {
 }
 
 /** Random tokens that are their own labels. */
-export function randomBatch({ state }: Model, { B, T }: Pick<BenchModel, "B" | "T">): BatchInputs {
+export function randomBatch({ state }: Model, { B, T }: Pick<BenchModel, "B" | "T">): Arranged {
   const input_ids = Array.from({ length: B }, (_, b) => [...ids(T, state.architecture.V, b + 1)]);
   return prepareBatch(state, { input_ids, labels: input_ids });
 }

@@ -3,7 +3,7 @@
 import type { Model } from "../mod.ts";
 import type { Executable } from "../src/gpu/executable.ts";
 import { type Optimizer, RING_SLOTS } from "../src/optim/mod.ts";
-import type { BatchInputs } from "../src/train/batch_inputs.ts";
+import type { Arranged } from "../src/objectives/task.ts";
 import { endTraining, microStep, readRing, type StepOptions, trainedLayout, updateStep } from "../src/train/step.ts";
 
 /** Settings of the updates. */
@@ -19,7 +19,7 @@ export interface UpdateSettings {
 /** A sequence of updates. */
 export interface Updates {
   /** Queue update `i`, counted from 0; nothing is waited for. */
-  queue(batch: BatchInputs, i: number): Promise<void>;
+  queue(batch: Arranged, i: number): Promise<void>;
   /** The loss of update `i`, which is among the last; waits until the GPU is idle. */
   loss(i: number): Promise<number>;
   /** What one update runs, once it was queued. */

@@ -4,7 +4,7 @@
 // cannot say. So the arranged batches go to the same programs that `train` queues, one at a time.
 import { createModel, type GraftDevice, lora, type Model } from "../../mod.ts";
 import { adamw } from "../../src/optim/mod.ts";
-import type { BatchInputs } from "../../src/train/batch_inputs.ts";
+import type { Arranged } from "../../src/objectives/task.ts";
 import { writeFlat, writeStored } from "../../src/train/tensors.ts";
 import { updates } from "../updates.ts";
 
@@ -52,7 +52,7 @@ export const publishedLosses: Readonly<Record<PeersMode, ReadonlyMap<number, num
 export interface PeersRun {
   readonly model: Model;
   readonly layout: PeersLayout;
-  readonly batches: readonly BatchInputs[];
+  readonly batches: readonly Arranged[];
 }
 
 /**
@@ -121,7 +121,7 @@ function transposed(x: Float32Array, rows: number, columns: number): Float32Arra
 }
 
 /** tokens[batches, B, T + 1] → inputs of T positions and the token after each. */
-function arrange(tokens: Int32Array, { B, T }: { readonly B: number; readonly T: number }): BatchInputs[] {
+function arrange(tokens: Int32Array, { B, T }: { readonly B: number; readonly T: number }): Arranged[] {
   const words = B * (T + 1);
   return Array.from({ length: tokens.length / words }, (_, k) => {
     const inputs = new Uint32Array(B * T), labels = new Int32Array(B * T);
@@ -130,7 +130,11 @@ function arrange(tokens: Int32Array, { B, T }: { readonly B: number; readonly T:
       inputs.set(row.subarray(0, T), b * T);
       labels.set(row.subarray(1), b * T);
     }
-    return { B, T, columns: T, tokens: inputs, labels, mask: undefined, items: B * T };
+    const shape = [B * T];
+    return {
+      ...{ B, T, items: B * T },
+      inputs: { input_ids: { shape, dtype: "u32", data: inputs }, labels: { shape, dtype: "u32", data: labels } },
+    };
   });
 }
 

@@ -4,6 +4,7 @@ import { bytes } from "../core/dims.ts";
 import { fuse } from "../graph/fuse.ts";
 import { plan } from "../graph/plan.ts";
 import type { Architecture } from "../models/architecture.ts";
+import type { Task } from "../objectives/task.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { Formats } from "../train/formats.ts";
 import { countElements, type Inventory } from "../train/leaves.ts";
@@ -28,6 +29,7 @@ export interface MemoryEstimate {
 
 /** What decides about the memory. */
 export interface EstimateOptions {
+  readonly task: Task;
   readonly inventory: Inventory;
   /** Formats of packed weights. */
   readonly formats: Formats;
@@ -44,8 +46,8 @@ export interface EstimateOptions {
 
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
-  const { inventory, formats, adapter, optimizer, B, T, accumulate } = options;
-  const { graph, inventory: traced } = traceStep(architecture, { adapter, B, T });
+  const { task, inventory, formats, adapter, optimizer, B, T, accumulate } = options;
+  const { graph, inventory: traced } = traceStep(architecture, { task, adapter, B, T });
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
   const base = countElements(inventory.weights.values());

@@ -5,7 +5,6 @@ import { matchTargets, unmatchedNames } from "../adapters/targets.ts";
 import { DataError, UsageError } from "../core/errors.ts";
 import { epochPlan } from "../data/batches.ts";
 import { type Dataset, loadDataset } from "../data/dataset.ts";
-import { LENGTH_MULTIPLE } from "../train/batch_inputs.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import { requireEmpty } from "../io/atomic_write.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
@@ -14,6 +13,9 @@ import { resolveModelFolder } from "../io/hub_cache.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { architectureOf } from "../models/mod.ts";
 import type { SiteInfo } from "../nn/scope.ts";
+import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
+import type { Task } from "../objectives/task.ts";
+import { taskOf } from "../objectives/tasks.ts";
 import { adagrad } from "../optim/adagrad.ts";
 import { adam, adamw } from "../optim/adam.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
@@ -66,7 +68,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const shipped = bundled();
   const paths = await checkPaths(settings, given, shipped);
   const { model, data: dataPath, output } = paths;
-  const { architecture, inventory, formats, warnings } = await inspectModel(model, settings.quantize);
+  const { architecture, task, inventory, formats, warnings } = await inspectModel(model, settings.quantize);
   const tokenizer = await loadTokenizer(model, { rows: architecture.V });
 
   const { positions, V } = architecture;
@@ -90,6 +92,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const shape = { lengthMultiple: LENGTH_MULTIPLE, maxLength: positions };
   const { padding } = epochPlan(data.examples, { batchSize, seed: settings.seed, ...shape });
   const memory = estimateMemory(architecture, {
+    task,
     inventory,
     formats,
     adapter,
@@ -173,6 +176,7 @@ async function freshFolder(path: string): Promise<string> {
 
 interface Inspected {
   readonly architecture: Architecture;
+  readonly task: Task;
   readonly inventory: Inventory;
   readonly formats: Formats;
   readonly warnings: string[];
@@ -182,10 +186,11 @@ async function inspectModel(path: string, quantize: Quantize): Promise<Inspected
   const folder = await openModelFolder(path);
   try {
     const architecture = architectureOf(folder.config);
-    const inventory = takeInventory(architecture);
+    const task = taskOf(folder.config, architecture);
+    const inventory = takeInventory(architecture, task);
     const names = matchWeights(folder, architecture, inventory);
     const formats = weightFormats(folder, { names, inventory, quantize });
-    return { architecture, inventory, formats, warnings: [...folder.warnings] };
+    return { architecture, task, inventory, formats, warnings: [...folder.warnings] };
   } finally {
     folder.close();
   }

@@ -5,8 +5,8 @@ import { Graph } from "../graph/graph.ts";
 import { type AdapterFile, readAdapterFolder } from "../io/adapter_file.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { architectureOf } from "../models/mod.ts";
-import { fullSequence } from "../nn/full_sequence.ts";
-import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { visitModel } from "../objectives/build.ts";
+import { taskOf } from "../objectives/tasks.ts";
 import { type AdapterTensorSpec, recordingLeaves } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
 import { attempt, elements, type Findings, sortTensors, tensorFacts } from "./findings.ts";
@@ -89,12 +89,11 @@ async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<stri
   const folder = await openModelFolder(path);
   try {
     const architecture = architectureOf(folder.config);
-    const modules = [...takeInventory(architecture).modules.values()];
+    const task = taskOf(folder.config, architecture);
+    const modules = [...takeInventory(architecture, task).modules.values()];
     const { leaves, inventory } = recordingLeaves();
-    const graph = new Graph();
-    const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
     const adapter = buildAdapter(resolveAdapter(config, { type: architecture.type, modules }), "eval");
-    causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, architecture, tokens);
+    visitModel(architecture, task, { graph: new Graph(), adapter, leaves });
     return inventory.params;
   } finally {
     folder.close();

@@ -4,6 +4,7 @@ import { loadTokenizer } from "../data/tokenizer.ts";
 import { type ModelFolder, openModelFolder } from "../io/hf.ts";
 import { openSafetensors } from "../io/safetensors.ts";
 import { architectureOf } from "../models/mod.ts";
+import { taskOf } from "../objectives/tasks.ts";
 import { QUANTIZE, type Quantize, weightFormats } from "../train/formats.ts";
 import { countElements, type Inventory } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
@@ -28,7 +29,7 @@ export async function inspectModel(path: string, { values }: { readonly values: 
     const architecture = await attempt(problems, () => architectureOf(folder.config));
     if (architecture) {
       const { type, layers, D, V, positions, tied, cache: { K, E } } = architecture;
-      const inventory = takeInventory(architecture);
+      const inventory = takeInventory(architecture, taskOf(folder.config, architecture));
       const head = tied ? "tied to the embedding" : "of its own";
       facts.push(
         ["family", `${type}: ${layers} layers, width ${D}, ${K} key/value heads of ${E}`],

@@ -104,7 +104,8 @@ async function readExpected(path: string): Promise<Map<string, Float32Array>> {
 }
 
 async function logitsError(model: Model, batch: Batch, reference: Float32Array | undefined): Promise<number> {
-  const { logits: { shape: [, T, V], data } } = await model.forward(batch);
+  const { logits: { shape, data } } = await model.forward(batch);
+  const [, T, V] = shape as [number, number, number];
   if (reference === undefined) throw new UsageError("parity/expected", "Cannot compare logits as the case has none");
   return largestDifference(data, reference, shownPositions(batch, T).map((row) => row * V), V);
 }

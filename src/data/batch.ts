@@ -9,8 +9,17 @@ export interface Batch {
   readonly input_ids: readonly (readonly number[])[];
   /** 1 for a token, 0 for padding [B, T]; all ones where it is absent. */
   readonly attention_mask?: readonly (readonly number[])[];
-  /** The label of each token, not shifted [B, T]: an id in [0, V), or -100 where it is not trained. */
-  readonly labels?: readonly (readonly number[])[];
+  /** Which of the sentences of a row a token belongs to [B, T]; all zeros where it is absent. */
+  readonly token_type_ids?: readonly (readonly number[])[];
+  /**
+   * What is to be predicted; -100 is not trained. Language models: the id of each token, not shifted [B, T]. Tokens: the
+   * class of each [B, T]. Sequences: the class of each [B], or numbers [B, L] (a 1 for each class that a row belongs to,
+   * or the values of a regression, which may be [B] for one).
+   */
+  readonly labels?: readonly (readonly number[])[] | readonly number[];
+  /** First and last token of each answer [B]; T or more for none. */
+  readonly start_positions?: readonly number[];
+  readonly end_positions?: readonly number[];
 }
 
 /** Sizes of a batch. */
@@ -21,12 +30,29 @@ export interface BatchSize {
   readonly T: number;
 }
 
+/** What labels must be. */
+export type LabelRule =
+  /** Classes of tokens [B, T]. */
+  | { readonly of: "tokens"; readonly classes: number }
+  /** Classes of rows [B]. */
+  | { readonly of: "rows"; readonly classes: number }
+  /** Finite numbers [B, width], or [B] for a width of one. */
+  | { readonly of: "numbers"; readonly width: number }
+  /** Tokens of another sequence [B, any], as many for each row. */
+  | { readonly of: "targets"; readonly classes: number; readonly positions: number }
+  /** There are none: `start_positions` and `end_positions` are used. */
+  | { readonly of: "spans" };
+
 /** Options of {@linkcode checkBatch}. */
 export interface CheckBatchOptions {
   /** Rows of the embedding, V. */
   readonly vocabSize: number;
   /** Positions that the model knows; T may not be above. */
   readonly positions?: number;
+  /** Sentences that a row may have (1). */
+  readonly tokenTypes?: number;
+  /** What the labels must be; ids of tokens by default. */
+  readonly labels?: LabelRule;
 }
 
 /** Problems listed in one message. */
@@ -45,30 +71,65 @@ const SHOWN = 20;
  * if (B !== 2 || T !== 3) throw new Error("unexpected size");
  * ```
  */
-export function checkBatch(batch: Batch, { vocabSize: V, positions = Infinity }: CheckBatchOptions): BatchSize {
+export function checkBatch(
+  batch: Batch,
+  { vocabSize: V, positions = Infinity, tokenTypes = 1, labels = { of: "tokens", classes: V } }: CheckBatchOptions,
+): BatchSize {
   const problems: string[] = [];
-  const isId = (id: number): boolean => Number.isInteger(id) && id >= 0 && id < V;
   const B = batch.input_ids.length;
   const T = batch.input_ids[0]?.length ?? 0;
   if (B === 0 || T === 0) problems.push(`input_ids must have rows and tokens: received [${B}, ${T}]`);
   if (T > positions) problems.push(`input_ids has rows of ${T} tokens: the model has ${positions} positions`);
 
-  const check = (name: keyof Batch, what: string, ok: (value: number) => boolean): void => {
+  type Check = { readonly what: string; readonly ok: (value: number) => boolean };
+  const check = (name: keyof Batch, { what, ok }: Check, width: number | undefined): void => {
     const rows = batch[name];
     if (rows === undefined) return;
     if (rows.length !== B) problems.push(`${name} must have ${B} rows like input_ids: received ${rows.length}`);
     for (const [b, row] of rows.entries()) {
-      if (row.length !== T) {
-        problems.push(`${name}[${b}] must have ${T} values like input_ids[0]: received ${row.length}`);
+      const values = typeof row === "number" ? [row] : row;
+      const isList = typeof row !== "number";
+      if (width === undefined ? isList : !isList && width !== 1) {
+        problems.push(`${name}[${b}] must be ${width === undefined ? "one value" : "a list"}: received ${row}`);
+        continue;
       }
-      for (let t = 0; t < row.length; t++) {
-        if (!ok(row[t]!)) problems.push(`${name}[${b}][${t}] must be ${what}: received ${row[t]}`);
+      if (width !== undefined && values.length !== width) {
+        const like = width === T ? " like input_ids[0]" : "";
+        problems.push(`${name}[${b}] must have ${width} values${like}: received ${values.length}`);
+      }
+      for (const [t, value] of values.entries()) {
+        const place = isList ? `${name}[${b}][${t}]` : `${name}[${b}]`;
+        if (!ok(value)) problems.push(`${place} must be ${what}: received ${value}`);
       }
     }
   };
-  check("input_ids", `an integer in [0, ${V})`, isId);
-  check("attention_mask", "0 or 1", (m) => m === 0 || m === 1);
-  check("labels", `-100 or an integer in [0, ${V})`, (label) => label === IGNORE || isId(label));
+  const below = (end: number): Check => ({
+    what: `an integer in [0, ${end})`,
+    ok: (x) => Number.isInteger(x) && x >= 0 && x < end,
+  });
+  const label = (classes: number): Check => ({
+    what: `-100 or ${below(classes).what}`,
+    ok: (x) => x === IGNORE || below(classes).ok(x),
+  });
+  check("input_ids", below(V), T);
+  check("attention_mask", { what: "0 or 1", ok: (m) => m === 0 || m === 1 }, T);
+  check("token_type_ids", below(tokenTypes), T);
+  if (labels.of === "tokens") check("labels", label(labels.classes), T);
+  if (labels.of === "rows") check("labels", label(labels.classes), undefined);
+  if (labels.of === "numbers") check("labels", { what: "a finite number", ok: Number.isFinite }, labels.width);
+  if (labels.of === "targets") {
+    const first = batch.labels?.[0];
+    const length = typeof first === "object" ? first.length : 1;
+    if (length > labels.positions) {
+      problems.push(`labels has rows of ${length} tokens: the model has ${labels.positions} positions`);
+    }
+    check("labels", label(labels.classes), length);
+  }
+  if (labels.of === "spans") {
+    const place = { what: "an integer of at least 0", ok: (x: number) => Number.isInteger(x) && x >= 0 };
+    check("start_positions", place, undefined);
+    check("end_positions", place, undefined);
+  }
 
   if (problems.length === 0) return { B, T };
   const rest = problems.length > SHOWN ? [`and ${problems.length - SHOWN} more`] : [];

@@ -93,7 +93,7 @@ export function* batches(
 export function collate(
   examples: readonly Example[],
   options: Pick<BatchesOptions, "padId" | "lengthMultiple" | "maxLength"> = {},
-): Required<Batch> {
+): Batch {
   const { padId = 0 } = options;
   const T = paddedLength(examples.map(({ ids }) => ids.length), options);
   const pad = (values: ArrayLike<number>, filler: number): number[] =>

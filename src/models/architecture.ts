@@ -1,6 +1,27 @@
-// What every model family provides: a function from tokens to hidden states, and the projection onto the vocabulary.
+// What every model family provides: a function from tokens to hidden states, and the heads that tasks put on them.
 import type { Value } from "../graph/graph.ts";
 import type { ModelScope, SiteInfo } from "../nn/scope.ts";
+
+/** What encoders want to know of every token beside its id. */
+export interface TokenPlaces {
+  /** Which sentence it belongs to, u32[N]. */
+  readonly token_type_ids?: Value;
+  /** Its position, u32[N]. */
+  readonly position_ids?: Value;
+}
+
+/** Heads by the task that they are for. */
+export type HeadName = "sequence-classification" | "token-classification" | "question-answering" | "masked-lm";
+
+/** What a task puts on the hidden states. */
+export interface Head {
+  /** Modules that a checkpoint of the bare model lacks. */
+  readonly modules: readonly string[];
+  /** Which tokens it reads: the first or the last of each sequence, or each. */
+  readonly reads: "first" | "last" | "each";
+  /** The logits [rows, classes] of hidden states [rows, D]. */
+  logits(m: ModelScope, hidden: Value, classes: number): Value;
+}
 
 /** A family, configured by one config.json. */
 export interface Architecture {
@@ -19,8 +40,16 @@ export interface Architecture {
   readonly tied: boolean;
   /** Prefix that checkpoints of the bare model leave out, such as `"transformer."`. */
   readonly prefix: string;
+  /** Whether a position sees only itself and those before it. */
+  readonly causal: boolean;
+  /** Sentences that a row may have, each with a vector of its own; none by default. */
+  readonly tokenTypes?: number;
+  /** The positions of the tokens of a row, where they are not their columns. */
+  readonly positionIds?: (ids: readonly number[]) => number[];
   /** Hidden states h[N, D] after the last norm, for tokens u32[N]. */
-  hidden(m: ModelScope, tokens: Value): Value;
-  /** The output projection: its site and its weight[V, D]. */
-  head(m: ModelScope): { readonly info: SiteInfo; readonly weight: Value };
+  hidden(m: ModelScope, tokens: Value, places?: TokenPlaces): Value;
+  /** The output projection of a language model that predicts the next token: its site and its weight[V, D]. */
+  head?(m: ModelScope): { readonly info: SiteInfo; readonly weight: Value };
+  /** Heads for other tasks. */
+  readonly heads?: { readonly [K in HeadName]?: Head };
 }

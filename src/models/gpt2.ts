@@ -53,6 +53,7 @@ export function gpt2(config: Json): Architecture {
     cache: { K: H, E },
     tied,
     prefix: "transformer.",
+    causal: true,
     hidden: (m, tokens) =>
       within(m, "transformer", () => {
         let x = m.sequence.addPositions(embed(m, "wte", tokens, { V, D }), weight(m, "wpe.weight", [P, D]));

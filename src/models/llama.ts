@@ -93,6 +93,7 @@ export function llamaLike(config: Json, family: LlamaFamily): Architecture {
     cache: { K, E },
     tied,
     prefix: "model.",
+    causal: true,
     hidden: (m, tokens) =>
       within(m, "model", () => {
         let x = embed(m, "embed_tokens", tokens, { V, D });

@@ -11,17 +11,19 @@ export interface FullSequenceOptions {
   readonly T: number;
   /** mask u32[B, T], 1 for real tokens; needed only where padding comes before a real token. */
   readonly mask?: Value | undefined;
+  /** Whether a position sees only itself and those before it (true). */
+  readonly causal?: boolean;
 }
 
 /** Positions 0 … T-1 of every sequence; row n is position n mod T. */
-export function fullSequence({ B, T, mask }: FullSequenceOptions): Sequence {
+export function fullSequence({ B, T, mask, causal = true }: FullSequenceOptions): Sequence {
   const padding = mask ? { mask } : {};
   return {
     N: B * T,
     length: T,
     addPositions: (x, table) => addPositions(x, table, { T }),
     rotate: (x, { cos, sin }, { heads, E }) => rope(x, { cos, sin }, { B, T, heads, E }),
-    attend: ({ q, k, v }, heads) => attention({ q, k, v, ...padding }, { B, T, causal: true, ...heads }),
-    attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal: true, ...heads }),
+    attend: ({ q, k, v }, heads) => attention({ q, k, v, ...padding }, { B, T, causal, ...heads }),
+    attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal, ...heads }),
   };
 }

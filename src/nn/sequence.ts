@@ -30,7 +30,7 @@ export interface Sequence {
   addPositions(x: Value, table: Value): Value;
   /** Rotary embedding of x[N, heads·E]. */
   rotate(x: Value, tables: RotaryTables, dims: { readonly heads: number; readonly E: number }): Value;
-  /** Causal attention: q[N, H·E], k and v[N, K·E] → [N, H·E]. */
+  /** Attention within each sequence: q[N, H·E], k and v[N, K·E] → [N, H·E]. */
   attend(qkv: { readonly q: Value; readonly k: Value; readonly v: Value }, heads: Heads): Value;
   /** The same on one packed value [N, 3·H·E] (K = H). */
   attendPacked(qkv: Value, heads: Heads): Value;

@@ -1,11 +1,25 @@
 /**
- * What training minimizes: functions that append a loss to a graph.
+ * What training minimizes: tasks as plain data, whose functions append logits and a loss to a graph.
  *
  * @module
  */
-export { type Architecture } from "../models/architecture.ts";
+export { type Batch } from "../data/batch.ts";
+export { IGNORE } from "../data/labels.ts";
+export { type Architecture, type Head, type HeadName, type TokenPlaces } from "../models/architecture.ts";
+export { type Json } from "../models/config.ts";
 export { type Adapter, type LinearSite } from "../nn/adapter.ts";
 export { type Init, type LeafSource, type ModelScope, type SiteInfo } from "../nn/scope.ts";
 export { type Heads, type RotaryTables, type Sequence } from "../nn/sequence.ts";
-export { type CausalLmInputs, causalLmLogits, causalLmLoss, type CausalLmOptions, shiftLabels } from "./causal_lm.ts";
-export { IGNORE } from "../data/labels.ts";
+export { causalLm, causalLmLogits, causalLmLoss } from "./causal_lm.ts";
+export {
+  type Arranged,
+  type ArrangeOptions,
+  type ArrayInput,
+  type InputName,
+  type Inputs,
+  type LossOptions,
+  type Task,
+  taskLoss,
+  type TaskName,
+} from "./task.ts";
+export { TASK_NAMES, taskName, taskOf, tasks, type TaskSetting } from "./tasks.ts";

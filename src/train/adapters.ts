@@ -5,8 +5,7 @@ import { CheckpointError, ConfigError, printable, UsageError } from "../core/err
 import { Graph } from "../graph/graph.ts";
 import { hubNameOf } from "../io/hub_cache.ts";
 import { readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
-import { fullSequence } from "../nn/full_sequence.ts";
-import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { visitModel } from "../objectives/build.ts";
 import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves } from "./leaves.ts";
 import type { AdapterState, ModelState } from "./state.ts";
@@ -75,7 +74,7 @@ export async function saveAdapter(state: ModelState, path: string): Promise<void
   const values = await adapterTensors(state);
   const json = adapterToJson(config, {
     baseModel: state.path === undefined ? null : hubNameOf(state.path),
-    taskType: "CAUSAL_LM",
+    taskType: state.task.taskType,
     fanInFanOut: targets.some((target) => state.inventory.sites.get(target)?.transposed === true),
   });
   await writeAdapterFolder(path, {
@@ -117,9 +116,7 @@ function prepare(state: ModelState, given: AdapterConfig, name: string): Adapter
     (site.kind === "embedding" ? adapter.embed : adapter.linear) && adapter.adapts(site)
   );
   const { leaves, inventory } = recordingLeaves();
-  const graph = new Graph();
-  const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
-  causalLmLogits({ graph, adapter, sequence: fullSequence({ B: 1, T: 1 }), leaves }, state.architecture, tokens);
+  visitModel(state.architecture, state.task, { graph: new Graph(), adapter, leaves });
   const tensors: ReadonlyMap<string, AdapterTensorSpec> = inventory.params;
   const layout = layoutOf(state, `adapter ${name}`, [...tensors.values()].filter(({ frozen }) => !frozen));
   return { name, config, tensors, targets: targets.map(({ path }) => path), layout };

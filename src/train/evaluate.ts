@@ -6,9 +6,9 @@ import type { Dataset } from "../data/dataset.ts";
 import { run } from "../gpu/executable.ts";
 import { fetch } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
-import { causalLmLoss } from "../objectives/causal_lm.ts";
+import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
+import { type Arranged, taskLoss } from "../objectives/task.ts";
 import { lossLeaf, recordLoss } from "../optim/window.ts";
-import { type BatchInputs, LENGTH_MULTIPLE } from "./batch_inputs.ts";
 import { lossScale, prepareBatch, programKey, writeBatch } from "./forward.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import type { Model } from "./model.ts";
@@ -50,10 +50,11 @@ export async function evaluate(
   // The longest first: the largest program sizes the shared scratch memory, and rows of one length sit together.
   const examples = data.examples.slice(0, limit).toSorted((a, b) => b.ids.length - a.ids.length);
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot evaluate a data set without examples");
-  const shape = { padId: 0, lengthMultiple: LENGTH_MULTIPLE, maxLength: state.architecture.positions };
-  const batches: BatchInputs[] = [];
+  const padId = state.tokenizerOrNone?.padId ?? 0;
+  const batches: Arranged[] = [];
   for (let at = 0; at < examples.length; at += batchSize) {
-    batches.push(prepareBatch(state, collate(examples.slice(at, at + batchSize), shape), LENGTH_MULTIPLE));
+    const batch = collate(examples.slice(at, at + batchSize), { padId });
+    batches.push(prepareBatch(state, batch, { multiple: LENGTH_MULTIPLE }));
   }
   let sum = 0, tokens = 0;
   for (let at = 0; at < batches.length; at += WINDOW) {
@@ -65,15 +66,11 @@ export async function evaluate(
   return { loss, perplexity: Math.exp(loss), tokens };
 }
 
-async function windowLoss(state: ModelState, window: readonly BatchInputs[]): Promise<number> {
+async function windowLoss(state: ModelState, window: readonly Arranged[]): Promise<number> {
   for (const [i, batch] of window.entries()) {
     const made = await program(state, programKey(state, "evaluate", batch), () => {
-      const { m, graph, inputs, constants } = batchScope(state, {
-        ...batch,
-        masked: batch.mask !== undefined,
-        trained: "nothing",
-      });
-      recordLoss(graph, causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) }));
+      const { m, graph, inputs, constants } = batchScope(state, batch, "nothing");
+      recordLoss(graph, taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph) }));
       return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: {} };
     });
     writeBatch(made, batch, encodeScalars({ lossScale: 1, first: i === 0 }));

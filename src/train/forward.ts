@@ -2,13 +2,11 @@
 import { size } from "../core/dims.ts";
 import { encodeScalars, ScalarWord } from "../core/scalars.ts";
 import { UsageError } from "../core/errors.ts";
-import { type Batch, checkBatch } from "../data/batch.ts";
+import type { Batch } from "../data/batch.ts";
 import { read, run, write } from "../gpu/executable.ts";
 import type { Value } from "../graph/graph.ts";
-import { causalLmLogits, causalLmLoss } from "../objectives/causal_lm.ts";
+import { type Arranged, type ArrangeOptions, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
-import { crossEntropy } from "../ops/cross_entropy.ts";
-import { type BatchInputs, batchInputs } from "./batch_inputs.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import { lossBoost, unboosted } from "./boost.ts";
 import { batchScope, program, type Trained } from "./programs.ts";
@@ -18,8 +16,11 @@ import { activeAdapter, type ModelState, type Program } from "./state.ts";
 export interface ForwardResult {
   /** Mean over the labels; undefined without labels. */
   readonly loss: number | undefined;
-  /** Row-major [B, T, V]. */
-  readonly logits: { readonly shape: readonly [number, number, number]; readonly data: Float32Array };
+  /**
+   * Row-major, of the shape that the task has: [B, T, V] of language models, [B, classes] of sequences, [B, T, classes]
+   * of tokens, [B, T, 2] of answers (start and end).
+   */
+  readonly logits: { readonly shape: readonly number[]; readonly data: Float32Array };
 }
 
 /** What {@linkcode Model.gradients} returns. */
@@ -35,66 +36,57 @@ export function lossScale(graph: Value["graph"]): { readonly value: Value; reado
   return { value: scalarsLeaf(graph), word: ScalarWord.LOSS_SCALE };
 }
 
-/** What the program of a batch depends on. */
-export type ProgramShape = Pick<BatchInputs, "B" | "T" | "mask">;
-
-/** A text that differs between programs of different adapters. */
-export function programKey(state: ModelState, what: string, { B, T, mask }: ProgramShape): string {
-  return `${what} [${B}, ${T}]${mask ? " masked" : ""} ${activeAdapter(state)?.name ?? ""}${state.full ? " full" : ""}`;
+/** A text that differs between programs of different tasks, shapes and adapters. */
+export function programKey(state: ModelState, what: string, { B, T, inputs }: Arranged): string {
+  const shapes = Object.entries(inputs).map(([name, { shape, dtype }]) => `${name} ${dtype}[${shape}]`);
+  const adapter = `${activeAdapter(state)?.name ?? ""}${state.full ? " full" : ""}`;
+  return `${what} ${state.task.name} [${B}, ${T}] ${shapes.join(" ")} ${adapter}`;
 }
 
 /** Write a batch into the inputs of a program. */
 export function writeBatch(
   { executable, inputs }: Program,
-  batch: BatchInputs,
+  batch: Arranged,
   scalars: Uint32Array<ArrayBuffer>,
 ): void {
-  if (inputs.tokens) write(executable, inputs.tokens, batch.tokens);
-  if (inputs.labels) write(executable, inputs.labels, batch.labels);
-  if (inputs.mask) write(executable, inputs.mask, batch.mask!);
-  if (inputs.scalars) write(executable, inputs.scalars, scalars);
+  for (const [name, { data }] of Object.entries(batch.inputs)) write(executable, inputs[name]!, data);
+  write(executable, inputs.scalars!, scalars);
 }
 
-/** Check a batch and arrange it for this model. */
-export function prepareBatch(state: ModelState, batch: Batch, multiple = 1): BatchInputs {
-  const { V, positions } = state.architecture;
-  checkBatch(batch, { vocabSize: V, positions });
-  return batchInputs(batch, { multiple, positions });
+/** Check a batch and arrange it for this model and its task. */
+export function prepareBatch({ task, architecture }: ModelState, batch: Batch, options?: ArrangeOptions): Arranged {
+  return task.arrange(batch, architecture, options);
 }
 
 /** See {@linkcode Model.forward}. */
 export async function forward(state: ModelState, batch: Batch): Promise<ForwardResult> {
+  const { task, architecture } = state;
   const arranged = prepareBatch(state, batch);
-  const { B, T, items } = arranged;
+  const { items } = arranged;
   const made = await program(state, programKey(state, "forward", arranged), () => {
-    const { m, graph, inputs, constants } = batchScope(state, {
-      B,
-      T,
-      masked: arranged.mask !== undefined,
-      trained: "nothing",
-    });
-    const logits = causalLmLogits(m, state.architecture, inputs.tokens);
-    const loss = crossEntropy(logits, inputs.labels, { reduction: "mean" });
-    return { graph, constants, inputs, results: { loss, logits } };
+    const { m, graph, inputs, constants } = batchScope(state, arranged, "nothing");
+    const logits = task.logits(m, architecture, inputs);
+    const loss = task.criterion(logits, inputs, { scale: lossScale(graph) });
+    return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: { loss, logits } };
   });
-  writeBatch(made, arranged, encodeScalars({}));
+  writeBatch(made, arranged, encodeScalars({ lossScale: 1 / Math.max(1, items) }));
   run(made.executable);
   const { loss, logits } = made.results as Record<"loss" | "logits", Value>;
   const [lossValue, data] = await read(made.executable, [loss, logits]);
-  return { loss: items > 0 ? lossValue![0]! : undefined, logits: { shape: [B, T, state.architecture.V], data: data! } };
+  return { loss: items > 0 ? lossValue![0]! : undefined, logits: { shape: task.shape(arranged), data: data! } };
 }
 
 /** See {@linkcode Model.gradients}. */
 export async function gradients(state: ModelState, batch: Batch): Promise<GradientResult> {
   const arranged = prepareBatch(state, batch);
   const trained = trainedKind(state);
-  const { B, T, items } = arranged;
+  const { items } = arranged;
   if (items === 0) {
     throw new UsageError("data/no-labels", "Cannot compute gradients as no label of the batch is trained");
   }
   const made = await program(state, programKey(state, `gradients of ${trained}`, arranged), () => {
-    const { m, graph, inputs, constants } = batchScope(state, { B, T, masked: arranged.mask !== undefined, trained });
-    const loss = causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) });
+    const { m, graph, inputs, constants } = batchScope(state, arranged, trained);
+    const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph) });
     const found = backward(graph, loss);
     const entries = [...found].map(([param, gradient]) => [`d ${param.name}`, unboosted(gradient)]);
     const results = { loss: unboosted(loss), ...Object.fromEntries(entries) };

@@ -10,8 +10,9 @@ import { resolveModelFolder } from "../io/hub_cache.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
-import { fullSequence } from "../nn/full_sequence.ts";
-import { causalLmLogits } from "../objectives/causal_lm.ts";
+import { visitModel } from "../objectives/build.ts";
+import type { Task } from "../objectives/task.ts";
+import { taskOf } from "../objectives/tasks.ts";
 import { packableLeaves, type Quantize, weightFormats } from "./formats.ts";
 import { initialValues } from "./init.ts";
 import { type Inventory, recordingLeaves, type TensorSpec } from "./leaves.ts";
@@ -58,7 +59,8 @@ export async function loadModel(
   try {
     folder.warnings.forEach(warn);
     const architecture = architectureOf(folder.config);
-    const inventory = takeInventory(architecture);
+    const task = taskOf(folder.config, architecture);
+    const inventory = takeInventory(architecture, task);
     const names = matchWeights(folder, architecture, inventory);
     const unused = unusedTensors(folder, names);
     if (unused.length > 0) warn(`${unused.length} tensors of ${path} are not used: ${unused.slice(0, 5).join(", ")}`);
@@ -76,6 +78,7 @@ export async function loadModel(
       ? await loadTokenizer(folder.path, { rows: architecture.V })
       : undefined;
     const state = createState(device, architecture, inventory, {
+      task,
       config: folder.config,
       path: folder.path,
       tokenizerOrNone: tokenizer,
@@ -113,20 +116,21 @@ export async function createModel(
   { seed = 42, tokenizer, initial = (tensor) => initialValues(tensor, seed) }: CreateModelOptions = {},
 ): Promise<Model> {
   const architecture = architectureOf(config);
-  const inventory = takeInventory(architecture);
+  const task = taskOf(config, architecture);
+  const inventory = takeInventory(architecture, task);
   const state = createState(device, architecture, inventory, {
+    task,
     ...{ config, path: undefined, tokenizerOrNone: tokenizer, formats: new Map() },
   });
   for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initial(tensor));
   return new Model(state);
 }
 
-/** Weights and linear maps of an architecture, found by building it once for one token. */
-export function takeInventory(architecture: Architecture): Inventory {
+/** Weights and linear maps of an architecture with the head of a task, found by building it once for one token. */
+export function takeInventory(architecture: Architecture, task: Task): Inventory {
   const { leaves, inventory } = recordingLeaves();
   const graph = new Graph();
-  const tokens = graph.leaf("input", "input_ids", [1], { dtype: "u32" });
-  causalLmLogits({ graph, adapter: undefined, sequence: fullSequence({ B: 1, T: 1 }), leaves }, architecture, tokens);
+  visitModel(architecture, task, { graph, adapter: undefined, leaves });
   for (const name of packableLeaves(graph)) inventory.packable.add(name);
   return inventory;
 }
@@ -135,7 +139,7 @@ function createState(
   device: GraftDevice,
   architecture: Architecture,
   inventory: Inventory,
-  rest: Pick<ModelState, "config" | "path" | "tokenizerOrNone" | "formats">,
+  rest: Pick<ModelState, "task" | "config" | "path" | "tokenizerOrNone" | "formats">,
 ): ModelState {
   return {
     device,

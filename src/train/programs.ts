@@ -5,9 +5,10 @@ import { randomKey } from "../core/random.ts";
 import { compile } from "../gpu/executable.ts";
 import { put, release } from "../gpu/store.ts";
 import { Graph, type Value } from "../graph/graph.ts";
-import { fullSequence } from "../nn/full_sequence.ts";
 import type { LeafSource, ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
+import { inputLeaves, taskSequence } from "../objectives/build.ts";
+import type { Arranged, Inputs } from "../objectives/task.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import { activeAdapter, type AdapterState, frozenName, type ModelState, type Program } from "./state.ts";
@@ -44,28 +45,16 @@ export function modelScope(
   return { m, constants };
 }
 
-/** Shape of a batch program. */
-export interface BatchShape {
-  readonly B: number;
-  readonly T: number;
-  /** Whether the batch has a mask. */
-  readonly masked: boolean;
-  readonly trained: Trained;
-}
-
-/** The scope of a batch of full sequences, with its inputs. */
-export function batchScope(state: ModelState, { B, T, masked, trained }: BatchShape): ReturnType<typeof modelScope> & {
-  readonly graph: Graph;
-  readonly inputs: { readonly tokens: Value; readonly labels: Value; readonly mask?: Value };
-} {
+/** The scope of a batch, with its inputs. */
+export function batchScope(
+  state: ModelState,
+  arranged: Arranged,
+  trained: Trained,
+): ReturnType<typeof modelScope> & { readonly graph: Graph; readonly inputs: Inputs } {
   const graph = new Graph(state.device.target);
-  const mask = masked ? graph.leaf("input", "attention_mask", [B, T], { dtype: "u32" }) : undefined;
-  const inputs = {
-    tokens: graph.leaf("input", "input_ids", [B * T], { dtype: "u32" }),
-    labels: graph.leaf("input", "labels", [B * T], { dtype: "u32" }),
-    ...(mask ? { mask } : {}),
-  };
-  return { ...modelScope(state, { graph, sequence: fullSequence({ B, T, mask }), trained }), graph, inputs };
+  const inputs = inputLeaves(graph, arranged);
+  const sequence = taskSequence(state.task, state.architecture, inputs, arranged);
+  return { ...modelScope(state, { graph, sequence, trained }), graph, inputs };
 }
 
 function residentLeaves(

@@ -7,6 +7,7 @@ import { quantizationConfig, quantizedWeight } from "../io/quantized_save.ts";
 import type { LazyTensor } from "../io/safetensors_write.ts";
 import type { WeightDType } from "../io/tensor_dtype.ts";
 import { architectureOf } from "../models/mod.ts";
+import { taskOf } from "../objectives/tasks.ts";
 import { weightFormats } from "./formats.ts";
 import { takeInventory } from "./load.ts";
 import { checkRange, matchWeights } from "./weights.ts";
@@ -54,7 +55,7 @@ export async function quantizeFolder(
       throw new UsageError("model/quantized", `Cannot quantize ${path} as it is quantized already`);
     }
     const architecture = architectureOf(folder.config);
-    const inventory = takeInventory(architecture);
+    const inventory = takeInventory(architecture, taskOf(folder.config, architecture));
     const names = matchWeights(folder, architecture, inventory);
     const formats = weightFormats(folder, { names, inventory, quantize: format });
     const weights = [...inventory.weights.values()].map((weight) => ({ ...weight, stored: names.get(weight.name)! }));

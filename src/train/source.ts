@@ -13,8 +13,8 @@ export interface SourcedBatch {
 
 /** All micro-batches of a run, window by window. */
 export interface BatchSource {
-  /** Rows and padded length of the largest micro-batch. */
-  readonly largest: { readonly B: number; readonly T: number };
+  /** A micro-batch as large as the largest. */
+  readonly largest: Batch;
   /** Updates of one epoch. */
   readonly stepsPerEpoch: number;
   /** The micro-batches of update `step`, counted from 0. */
@@ -27,10 +27,6 @@ export interface SourceOptions {
   readonly accumulate: number;
   readonly seed: number;
   readonly padId: number;
-  /** Rows are padded to a multiple of this. */
-  readonly lengthMultiple: number;
-  /** and never beyond this. */
-  readonly positions: number;
 }
 
 /**
@@ -43,39 +39,34 @@ export function batchSource(data: Pick<Dataset, "examples"> | Iterable<Batch>, o
 }
 
 function datasetSource({ examples }: Pick<Dataset, "examples">, options: SourceOptions): BatchSource {
-  const { batchSize, accumulate, seed, lengthMultiple, positions, padId } = options;
+  const { batchSize, accumulate, seed, padId } = options;
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
   const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
-  const shape = { lengthMultiple, maxLength: positions };
-  const rows = examples.slice(0, batchSize);
   const longest = examples.reduce((a, b) => b.ids.length > a.ids.length ? b : a);
-  const [row] = collate([longest], { padId, ...shape }).input_ids;
   let planned = -1;
   let plan: readonly (readonly number[])[] = [];
   return {
-    largest: { B: rows.length, T: row!.length },
+    largest: collate(examples.slice(0, batchSize).map(() => longest), { padId }),
     stepsPerEpoch: steps,
     window(step) {
       const epoch = Math.floor(step / steps);
-      if (epoch !== planned) plan = epochPlan(examples, { batchSize, seed, epoch, ...shape }).batches;
+      if (epoch !== planned) plan = epochPlan(examples, { batchSize, seed, epoch }).batches;
       planned = epoch;
       const first = (step % steps) * accumulate;
       return plan.slice(first, first + accumulate).map((rows) => ({
-        batch: collate(rows.map((row) => examples[row]!), { padId, ...shape }),
+        batch: collate(rows.map((row) => examples[row]!), { padId }),
         place: `rows ${rows.join(", ")} of epoch ${epoch + 1}`,
       }));
     },
   };
 }
 
-function listSource(list: readonly Batch[], { accumulate, lengthMultiple, positions }: SourceOptions): BatchSource {
+function listSource(list: readonly Batch[], { accumulate }: SourceOptions): BatchSource {
   if (list.length === 0) throw new UsageError("data/empty", "Cannot train without batches");
   const steps = Math.ceil(list.length / accumulate);
-  const sizes = list.map((batch) => ({ B: batch.input_ids.length, T: batch.input_ids[0]?.length ?? 0 }));
-  const { B, T } = sizes.reduce((a, b) => b.B * b.T > a.B * a.T ? b : a);
-  const padded = Math.min(Math.ceil(T / lengthMultiple) * lengthMultiple, positions);
+  const cells = ({ input_ids: rows }: Batch) => rows.length * (rows[0]?.length ?? 0);
   return {
-    largest: { B, T: Math.max(T, padded) },
+    largest: list.reduce((a, b) => cells(b) > cells(a) ? b : a),
     stepsPerEpoch: steps,
     window(step) {
       const first = (step % steps) * accumulate;

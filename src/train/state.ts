@@ -8,6 +8,7 @@ import type { Store } from "../gpu/store.ts";
 import type { Value } from "../graph/graph.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
+import type { Task } from "../objectives/task.ts";
 import type { FlatLayout } from "../optim/flat.ts";
 import type { AdapterTensorSpec, Inventory } from "./leaves.ts";
 
@@ -33,13 +34,7 @@ export interface StoredWeight {
 /** A compiled program and the leaves that are written before it runs. */
 export interface Program {
   readonly executable: Executable;
-  readonly inputs: {
-    readonly tokens?: Value;
-    readonly labels?: Value;
-    readonly mask?: Value;
-    readonly positions?: Value;
-    readonly scalars?: Value;
-  };
+  readonly inputs: Readonly<Record<string, Value>>;
   /** What can be read after a run. */
   readonly results: Readonly<Record<string, Value>>;
 }
@@ -49,6 +44,8 @@ export interface ModelState {
   readonly device: GraftDevice;
   readonly store: Store;
   readonly architecture: Architecture;
+  /** What it is loaded for. */
+  readonly task: Task;
   /** config.json. */
   readonly config: Json;
   /** The folder it came from, if it came from one. */

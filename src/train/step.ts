@@ -7,16 +7,15 @@ import { write } from "../gpu/executable.ts";
 import { observe } from "../gpu/observe.ts";
 import { fetch, release } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
-import { causalLmLoss } from "../objectives/causal_lm.ts";
+import { type Arranged, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { placeGradients } from "../optim/gradients.ts";
 import { gradientNorm, scalarsLeaf } from "../optim/norm.ts";
 import { type Optimizer, update } from "../optim/optimizer.ts";
 import { accumulate as addToTotal, recordLoss, ringLeaf, ringWrite } from "../optim/window.ts";
-import type { BatchInputs } from "./batch_inputs.ts";
 import { lossBoost, unboosted } from "./boost.ts";
-import { lossScale, programKey, type ProgramShape, trainedKind, writeBatch } from "./forward.ts";
+import { lossScale, programKey, trainedKind, writeBatch } from "./forward.ts";
 import { batchScope, program } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
 
@@ -44,15 +43,14 @@ export function trainedLayout(state: ModelState, { decayAll }: Pick<StepOptions,
   return decayAll ? { ...layout, ranges: layout.ranges.map((range) => ({ ...range, decay: true })) } : layout;
 }
 
-/** The program of a micro-batch of this shape. */
-export function microProgram(state: ModelState, shape: ProgramShape, options: StepOptions): Promise<Program> {
+/** The program of a micro-batch with these shapes. */
+export function microProgram(state: ModelState, batch: Arranged, options: StepOptions): Promise<Program> {
   const { smoothing, accumulate } = options;
   const trained = trainedKind(state);
-  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${accumulate > 1 ? "window" : ""}`, shape);
+  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${accumulate > 1 ? "window" : ""}`, batch);
   return program(state, key, () => {
-    const { B, T, mask } = shape;
-    const { m, graph, inputs, constants } = batchScope(state, { B, T, masked: mask !== undefined, trained });
-    const loss = causalLmLoss(m, state.architecture, { ...inputs, scale: lossScale(graph) }, { smoothing });
+    const { m, graph, inputs, constants } = batchScope(state, batch, trained);
+    const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph), smoothing });
     const layout = trainedLayout(state, options);
     const gradients = [...backward(graph, loss)].map(([param, gradient]) => [param, unboosted(gradient)] as const);
     placeGradients(graph, new Map(gradients), layout);
@@ -65,7 +63,7 @@ export function microProgram(state: ModelState, shape: ProgramShape, options: St
 /** Queue one micro-batch: its gradients replace or join those of the window. */
 export async function microStep(
   state: ModelState,
-  batch: BatchInputs,
+  batch: Arranged,
   scalars: Scalars,
   options: StepOptions,
 ): Promise<void> {

@@ -3,9 +3,9 @@ import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { fullSequence } from "../nn/full_sequence.ts";
 import type { LeafSource } from "../nn/scope.ts";
-import { causalLmLoss } from "../objectives/causal_lm.ts";
+import { inputLeaves, taskSequence } from "../objectives/build.ts";
+import { type Task, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { flatLayout } from "../optim/flat.ts";
 import { placeGradients } from "../optim/gradients.ts";
@@ -15,6 +15,7 @@ import { type Inventory, recordingLeaves } from "./leaves.ts";
 
 /** What the program depends on. */
 export interface TraceOptions {
+  readonly task: Task;
   /** The adapter; without one all weights are trained. */
   readonly adapter: AdapterConfig | undefined;
   /** Rows of a batch. */
@@ -28,19 +29,19 @@ export interface TraceOptions {
 /** The program of one micro-batch as training compiles it, and the tensors that it asked for. */
 export function traceStep(
   architecture: Architecture,
-  { adapter, B, T, target }: TraceOptions,
+  { task, adapter, B, T, target }: TraceOptions,
 ): { readonly graph: Graph; readonly inventory: Inventory } {
   const { leaves, inventory } = recordingLeaves();
   const graph = new Graph(target);
+  const arranged = task.arrange(task.specimen({ B, T }), architecture);
+  const inputs = inputLeaves(graph, arranged);
   const m = {
     graph,
     adapter: adapter ? buildAdapter(adapter, "train") : undefined,
-    sequence: fullSequence({ B, T }),
+    sequence: taskSequence(task, architecture, inputs, arranged),
     leaves: adapter ? leaves : trainable(leaves),
   };
-  const tokens = graph.leaf("input", "input_ids", [B * T], { dtype: "u32" });
-  const labels = graph.leaf("input", "labels", [B * T], { dtype: "u32" });
-  const loss = causalLmLoss(m, architecture, { tokens, labels, scale: lossScale(graph) });
+  const loss = taskLoss(task, m, architecture, inputs, { scale: lossScale(graph) });
   const gradients = backward(graph, loss);
   const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));
   placeGradients(graph, gradients, flatLayout(trained, { maxWords: graph.target.maxBinding / 4 }));

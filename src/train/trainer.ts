@@ -1,10 +1,11 @@
 // The training loop: windows of micro-batches are queued without waiting, and the figures of all updates since the last
 // look are read from the GPU's ring at once.
-import { DeviceError, OutOfMemoryError, printable, UsageError } from "../core/errors.ts";
+import { ConfigError, DeviceError, OutOfMemoryError, printable, UsageError } from "../core/errors.ts";
 import { RING_SLOTS, type Scalars } from "../core/scalars.ts";
 import type { Batch } from "../data/batch.ts";
+import type { Arranged } from "../objectives/task.ts";
 import { schedules, warmupSteps as warmupCount } from "../optim/schedule.ts";
-import { LENGTH_MULTIPLE } from "./batch_inputs.ts";
+import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
 import { evaluate } from "./evaluate.ts";
 import { createFigures, type StepRecord } from "./figures.ts";
 import { prepareBatch, trainedKind } from "./forward.ts";
@@ -43,9 +44,8 @@ export function train(model: Model, options: TrainOptions): TrainRun {
   const settings = { ...resolveOptions(options), smoothing: options.labelSmoothing ?? 0 };
   trainedKind(state);
   const { epochs, maxSteps = Infinity, learningRate: peak, schedule, warmupSteps, optimizer, seed } = settings;
-  const { positions } = state.architecture;
   const padId = state.tokenizerOrNone?.padId ?? 0;
-  const source = batchSource(options.data, { ...settings, padId, positions, lengthMultiple: LENGTH_MULTIPLE });
+  const source = batchSource(options.data, { ...settings, padId });
   const steps = Math.max(1, Math.min(maxSteps, Math.ceil(epochs * source.stepsPerEpoch)));
   const rate = schedules[schedule]({ warmup: warmupCount(warmupSteps, steps), total: steps });
   const run = { steps, summary: "", [Symbol.asyncIterator]: iterate };
@@ -61,7 +61,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
     /** Queue update `done + 1` with its micro-batches. */
     const queueUpdate = async (done: number): Promise<void> => {
       const window = source.window(done).map(({ batch, place }) => ({
-        arranged: prepareBatch(state, batch, LENGTH_MULTIPLE),
+        arranged: prepareBatch(state, batch, { multiple: LENGTH_MULTIPLE }),
         real: realTokens(batch),
         place,
       }));
@@ -97,9 +97,9 @@ export function train(model: Model, options: TrainOptions): TrainRun {
     try {
       // The longest program first: it sizes the scratch memory that all of them share. (A batch that cannot be is
       // refused when its turn comes.)
-      const { B, T } = source.largest;
-      if (B * T > 0 && T <= positions) {
-        const { executable } = await model.queue(() => microProgram(state, { B, T, mask: undefined }, settings));
+      const largest = arrangedOrNone(state, source.largest);
+      if (largest) {
+        const { executable } = await model.queue(() => microProgram(state, largest, settings));
         run.summary = executable.summary;
       }
       for (let last = false; !last; done++) {
@@ -124,6 +124,15 @@ export function train(model: Model, options: TrainOptions): TrainRun {
       await model.queue(() => Promise.resolve(endTraining(state, layout)));
       state.training = false;
     }
+  }
+}
+
+function arrangedOrNone(state: Model["state"], batch: Batch): Arranged | undefined {
+  try {
+    return prepareBatch(state, batch, { multiple: LENGTH_MULTIPLE });
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
   }
 }
 

@@ -5,6 +5,7 @@ import { chooseModels, labelOf } from "../../bench/models.ts";
 import { stepTable } from "../../bench/step_table.ts";
 import type { Json } from "../../src/models/config.ts";
 import { architectureOf } from "../../src/models/mod.ts";
+import { taskOf } from "../../src/objectives/tasks.ts";
 import { countElements } from "../../src/train/leaves.ts";
 import { takeInventory } from "../../src/train/load.ts";
 import { type Report, type Row, slower } from "../../bench/row.ts";
@@ -119,7 +120,10 @@ Deno.test("bench: models that take minutes on a software driver run only by thei
 });
 
 Deno.test("bench: the shapes of the table are those of the published checkpoints", () => {
-  const parameters = (config: Json) => countElements(takeInventory(architectureOf(config)).weights.values());
+  const parameters = (config: Json) => {
+    const architecture = architectureOf(config);
+    return countElements(takeInventory(architecture, taskOf(config, architecture)).weights.values());
+  };
   assertEquals(parameters(GPT2_CONFIG), 124_439_808);
   assertEquals(parameters(SMOLLM2_CONFIG), 134_515_008);
   assertEquals(parameters(QWEN3_CONFIG), 596_049_920);

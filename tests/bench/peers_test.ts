@@ -46,8 +46,9 @@ gpuTest(
       assertEquals([run.layout.layout.length, run.batches.length], [52, 64]);
       // Random weights: about ln(1024) = 6.93, and less after a step.
       assert(Math.abs(losses[0]! - Math.log(1024)) < 0.1 && losses[1]! < losses[0]! + 0.05, losses.join(" "));
-      const [{ tokens, labels, B, T }] = run.batches as [typeof run.batches[0]];
-      const follow = tokens.filter((x, i) => labels[i] === (9 * x + 101) % 256).length;
+      const [{ inputs, B, T }] = run.batches as [typeof run.batches[0]];
+      const labels = inputs.labels!.data;
+      const follow = inputs.input_ids!.data.filter((x: number, i: number) => labels[i] === (9 * x + 101) % 256).length;
       assert(follow > 0.8 * B * T && follow < 0.9 * B * T, `${follow} of ${B * T} tokens follow the rule`);
     }),
 );

@@ -4,6 +4,7 @@ import { lora } from "../../src/adapters/lora_config.ts";
 import { plan } from "../../src/graph/plan.ts";
 import { guaranteed, type Target } from "../../src/graph/target.ts";
 import { architectureOf } from "../../src/models/mod.ts";
+import { taskOf } from "../../src/objectives/tasks.ts";
 import { traceStep } from "../../src/train/trace.ts";
 import { verify } from "./verify_plan.ts";
 
@@ -52,7 +53,8 @@ for (const { name, B, T } of cases) {
         const large = { maxBinding: 2 ** 30, maxBuffer: 2 ** 31, workgroupBytes: 32768 };
         const target: Target = { ...guaranteed, ...large, kind, subgroup: kind === "software" ? 8 : 0 };
         const adapter = method === "LoRA" ? lora({ rank: 8, alpha: 16, dropout: 0.1, targetModules }) : undefined;
-        const { graph } = traceStep(architectureOf(config), { adapter, B, T, target });
+        const architecture = architectureOf(config);
+        const { graph } = traceStep(architecture, { task: taskOf(config, architecture), adapter, B, T, target });
         const total = verify(graph);
         const { lowerBytes, naiveBytes } = plan(graph);
         const over = total / lowerBytes - 1;

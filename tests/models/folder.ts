@@ -4,6 +4,7 @@ import type { Dataset } from "../../src/data/dataset.ts";
 import { normal, randomKey } from "../../src/core/random.ts";
 import { saveModelFolder, type SaveModelOptions } from "../../src/io/hf_save.ts";
 import { architectureOf } from "../../src/models/mod.ts";
+import { taskOf } from "../../src/objectives/tasks.ts";
 import { takeInventory } from "../../src/train/load.ts";
 
 /** Path of a committed reference case, such as `fixture("llama-lora")`. */
@@ -43,7 +44,8 @@ export type Weights = Map<string, { readonly shape: readonly number[]; readonly 
 
 /** Random weights, biases too, large enough that every part of the model matters: N(0, 0.25²), norms around 1. */
 export function randomWeights(config: Readonly<Record<string, unknown>>, seed = 1): Weights {
-  const { weights } = takeInventory(architectureOf(config));
+  const architecture = architectureOf(config);
+  const { weights } = takeInventory(architecture, taskOf(config, architecture));
   return new Map([...weights.values()].map(({ name, shape }) => {
     const key = randomKey(seed, name);
     const length = shape.reduce((a, b) => a * b, 1);
@@ -77,12 +79,17 @@ export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>): num
   return worst;
 }
 
+function tokenLabels(row: number | readonly number[] | undefined, length: number): Int32Array {
+  if (typeof row !== "object") throw new TypeError(`labels of tokens are lists: received ${row}`);
+  return Int32Array.from(row.slice(0, length));
+}
+
 /** The rows of batches, without their padding, as a data set. */
 export function datasetOf(batches: readonly Batch[]): Pick<Dataset, "examples"> {
   const examples = batches.flatMap(({ input_ids, labels, attention_mask: mask }) =>
     input_ids.map((ids, b) => {
       const length = mask ? mask[b]!.lastIndexOf(1) + 1 : ids.length;
-      return { ids: Uint32Array.from(ids.slice(0, length)), labels: Int32Array.from(labels![b]!.slice(0, length)) };
+      return { ids: Uint32Array.from(ids.slice(0, length)), labels: tokenLabels(labels![b], length) };
     })
   );
   return { examples };

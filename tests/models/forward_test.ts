@@ -56,7 +56,8 @@ async function withModel(
 
 /** Row `b` of logits [B, T, V]. */
 async function logitsOf(model: Model, batch: Parameters<Model["forward"]>[0]): Promise<Float32Array[]> {
-  const { logits: { shape: [B, T, V], data } } = await model.forward(batch);
+  const { logits: { shape, data } } = await model.forward(batch);
+  const [B, T, V] = shape as [number, number, number];
   return Array.from({ length: B }, (_, b) => data.subarray(b * T * V, (b + 1) * T * V));
 }
 

@@ -23,7 +23,8 @@ async function withRandom(
 
 /** The likeliest next token after `ids`, by a whole forward pass. */
 async function likeliest(model: Model, ids: readonly number[], adjust = (logits: Float32Array) => logits) {
-  const { logits: { shape: [, T, V], data } } = await model.forward({ input_ids: [[...ids]] });
+  const { logits: { shape, data } } = await model.forward({ input_ids: [[...ids]] });
+  const [, T, V] = shape as [number, number, number];
   const last = adjust(data.slice((T - 1) * V));
   return last.indexOf(Math.max(...last));
 }

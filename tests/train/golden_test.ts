@@ -36,7 +36,7 @@ async function checkBase(device: GraftDevice, folder: string, golden: Golden): P
   const ids = golden.input_ids;
   assertEquals(model.tokenizer.encode(golden.text).slice(0, ids.length), ids); // cut to 96 tokens in babyllama105
   const { loss, logits } = await model.forward({ input_ids: [ids], labels: [ids] });
-  const V = logits.shape[2];
+  const V = logits.shape[2]!;
   const last = logits.data.subarray(logits.data.length - V);
   const nll = Math.max(...golden.per_token_nll.map((expected, t) => {
     const row = logits.data.subarray(t * V, (t + 1) * V);
