@@ -12,12 +12,12 @@ export interface TaskSetting {
 }
 
 /** One line for each task. */
-export const tasks = {
+export const tasks: { readonly [K in TaskName]?: (setting: TaskSetting) => Task } = {
   "causal-lm": ({ architecture }) => causalLm({ vocabSize: architecture.V }),
-} as const satisfies { readonly [K in TaskName]?: (setting: TaskSetting) => Task };
+};
 
 /** Names of the tasks that there are. */
-export const TASK_NAMES: readonly TaskName[] = Object.keys(tasks) as (keyof typeof tasks)[];
+export const TASK_NAMES: readonly TaskName[] = Object.keys(tasks) as TaskName[];
 
 const ENDINGS: readonly (readonly [RegExp, TaskName])[] = [
   [/ForSequenceClassification$/, "sequence-classification"],
@@ -42,7 +42,7 @@ export function taskName(config: Json, { head }: Architecture): TaskName {
  */
 export function taskOf(config: Json, architecture: Architecture): Task {
   const name = taskName(config, architecture);
-  const make = Object.hasOwn(tasks, name) ? tasks[name as keyof typeof tasks] : undefined;
+  const make = tasks[name];
   const fits = name === "causal-lm" ? architecture.head !== undefined : true;
   if (make && fits) return make({ architecture, config });
   throw new ConfigError("config/architectures", "config.json", [
