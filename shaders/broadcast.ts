@@ -9,8 +9,8 @@ import { wgsl } from "./wgsl.ts";
 /** Invocations of a workgroup. */
 export const BROADCAST_LANES = 64;
 
-/** Shape of an operand: `[N, D]`, `[D]`, `[N]`, `[1]`, or `[P, D]` of which row n mod T is used. */
-export type OperandKind = "matrix" | "columns" | "rows" | "single" | "cycle";
+/** Shape of an operand: `[N, D]`, `[D]`, `[N]`, `[1]`, word T of any, or `[P, D]` of which row n mod T is used. */
+export type OperandKind = "matrix" | "columns" | "rows" | "single" | "word" | "cycle";
 
 /** Options of {@linkcode broadcast}. */
 export interface BroadcastOptions {
@@ -27,6 +27,7 @@ const LOADS: Readonly<Record<OperandKind, (name: string) => string>> = {
   columns: (name) => `${name}_in[i % WIDTH]`,
   rows: (name) => `Vector(${name}_in[i / WIDTH])`,
   single: (name) => `Vector(${name}_in[0])`,
+  word: (name) => `Vector(${name}_in[p.T])`,
   cycle: (name) => `${name}_in[(p.first + i / WIDTH) % p.T * WIDTH + i % WIDTH]`,
 };
 
@@ -39,7 +40,7 @@ export function broadcastStep(D: number | undefined): number {
 export function broadcast({ D, operands, expression }: BroadcastOptions): string {
   const step = broadcastStep(D);
   const entries = Object.entries(operands);
-  const scalar = (kind: OperandKind) => kind === "rows" || kind === "single";
+  const scalar = (kind: OperandKind) => ["rows", "single", "word"].includes(kind);
   const declarations = entries.map(([name, kind], i) =>
     `@group(0) @binding(${i}) var<storage, read> ${name}_in: array<${scalar(kind) ? "f32" : "Vector"}>;`
   ).join("\n");

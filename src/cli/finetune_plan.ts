@@ -22,7 +22,7 @@ import type { Optimizer } from "../optim/optimizer.ts";
 import { sgd } from "../optim/sgd.ts";
 import { type Formats, type Quantize, weightFormats } from "../train/formats.ts";
 import type { Inventory } from "../train/leaves.ts";
-import { takeInventory } from "../train/load.ts";
+import { headModules, takeInventory } from "../train/load.ts";
 import { matchWeights } from "../train/weights.ts";
 import { type Given, refuse } from "./arguments.ts";
 import { MAX_LENGTH } from "./defaults.ts";
@@ -188,8 +188,9 @@ async function inspectModel(path: string, quantize: Quantize): Promise<Inspected
     const architecture = architectureOf(folder.config);
     const task = taskOf(folder.config, architecture);
     const inventory = takeInventory(architecture, task);
-    const names = matchWeights(folder, architecture, inventory);
-    const formats = weightFormats(folder, { names, inventory, quantize });
+    const heads = headModules(task, architecture);
+    const names = matchWeights(folder, architecture, inventory, heads);
+    const formats = weightFormats(folder, { names, inventory, quantize, heads });
     return { architecture, task, inventory, formats, warnings: [...folder.warnings] };
   } finally {
     folder.close();

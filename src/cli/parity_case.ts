@@ -10,7 +10,7 @@ import { generateIds } from "../train/generate.ts";
 import { loadModel } from "../train/load.ts";
 import type { Model } from "../train/model.ts";
 import { train } from "../train/trainer.ts";
-import { adaptersDistance, largestDifference, relativeError, shownPositions } from "./parity_errors.ts";
+import { adaptersDistance, largestDifference, norm, relativeError, shownPositions } from "./parity_errors.ts";
 import { type Case, parseCase, scheduleOf, trainingOptimizer } from "./parity_format.ts";
 
 /** What was found; a figure is missing where the case has no reference for it. */
@@ -50,9 +50,6 @@ export async function runCase(device: GraftDevice, folder: string): Promise<Case
   }
   if (problems.length > 0) throw new ConfigError("parity/files", "this folder as a case", problems, { path: folder });
   const known = parseCase(await readJson(`${folder}/case.json`), `${folder}/case.json`);
-  if (known.kind !== "causal") {
-    throw new UsageError("parity/kind", `Cannot run a case of kind "${known.kind}" yet: only "causal" is supported`);
-  }
   const model = await loadModel(device, `${folder}/model`);
   try {
     return await measure(model, known, folder);
@@ -64,12 +61,12 @@ export async function runCase(device: GraftDevice, folder: string): Promise<Case
 async function measure(model: Model, known: Case, folder: string): Promise<CaseReport> {
   const expected = await readExpected(`${folder}/expected.safetensors`);
   const first = known.batches[0]!;
-  const base_logits = await logitsError(model, first, expected.get("base_logits"));
+  const base_logits = await logitsError(model, first, expected, "base_");
   const texts = [await sameText(model, known, known.generate?.base)];
 
   const hasAdapter = await statOrUndefined(`${folder}/adapter_init`) !== undefined;
   await (hasAdapter ? model.loadAdapter(`${folder}/adapter_init`) : model.unfreeze());
-  const logits = await logitsError(model, first, expected.get("logits"));
+  const logits = await logitsError(model, first, expected, "");
   const { loss, gradients } = await model.gradients(first);
   const curve = await trainAsReference(model, known);
   const final = await lossOf(model, first);
@@ -103,11 +100,24 @@ async function readExpected(path: string): Promise<Map<string, Float32Array>> {
   }
 }
 
-async function logitsError(model: Model, batch: Batch, reference: Float32Array | undefined): Promise<number> {
+async function logitsError(
+  model: Model,
+  batch: Batch,
+  expected: ReadonlyMap<string, Float32Array>,
+  prefix: "base_" | "",
+): Promise<number> {
   const { logits: { shape, data } } = await model.forward(batch);
-  const [, T, V] = shape as [number, number, number];
+  const width = shape.at(-1)!;
+  const [start, end] = ["start", "end"].map((side) => expected.get(`${prefix}${side}_logits`));
+  const reference = expected.get(`${prefix}logits`) ?? (start && end ? interleave(start, end) : undefined);
   if (reference === undefined) throw new UsageError("parity/expected", "Cannot compare logits as the case has none");
-  return largestDifference(data, reference, shownPositions(batch, T).map((row) => row * V), V);
+  const ofTokens = shape.length === 3 && shape[1] === batch.input_ids[0]!.length;
+  const rows = ofTokens ? shownPositions(batch, shape[1]!) : Array.from({ length: data.length / width }, (_, i) => i);
+  return largestDifference(data, reference, rows.map((row) => row * width), width);
+}
+
+function interleave(start: Float32Array, end: Float32Array): Float32Array {
+  return Float32Array.from({ length: 2 * start.length }, (_, i) => (i % 2 === 0 ? start : end)[i >> 1]!);
 }
 
 async function lossOf(model: Model, batch: Batch): Promise<number> {
@@ -130,7 +140,7 @@ async function sameText(
 function gradientError(found: ReadonlyMap<string, Float32Array>, expected: ReadonlyMap<string, Float32Array>): number {
   const wanted = new Map(
     [...expected].filter(([name]) => name.startsWith("grad.")).map(([name, g]) =>
-      [name.slice("grad.".length).replace(".default", ""), g] as const
+      [name.slice("grad.".length).replace(".modules_to_save", "").replace(".default", ""), g] as const
     ),
   );
   const names = new Set([...wanted.keys(), ...found.keys()]);
@@ -145,7 +155,8 @@ function gradientError(found: ReadonlyMap<string, Float32Array>, expected: Reado
       }),
     );
   }
-  return Math.max(...[...wanted].map(([name, g]) => relativeError(found.get(name)!, g)));
+  const total = norm(wanted.values());
+  return Math.max(...[...wanted].map(([name, g]) => relativeError(found.get(name)!, g, total)));
 }
 
 async function trainAsReference(model: Model, known: Case): Promise<{ readonly losses: number; readonly lrs: number }> {

@@ -25,14 +25,22 @@ export function largestDifference(x: Float32Array, y: Float32Array, starts: read
   return largest;
 }
 
-/** ‖x − y‖ / ‖y‖; the norm of x where y is zero. */
-export function relativeError(x: Float32Array, y: Float32Array): number {
-  let difference = 0, norm = 0;
-  for (let i = 0; i < y.length; i++) {
-    difference += (x[i]! - y[i]!) ** 2;
-    norm += y[i]! ** 2;
-  }
-  return Math.sqrt(difference) / (norm === 0 ? 1 : Math.sqrt(norm));
+/**
+ * ‖x − y‖ / ‖y‖. Where y is zero, or what rounding in float64 leaves of one among numbers of the norm `total`, the
+ * difference is compared with that norm.
+ */
+export function relativeError(x: Float32Array, y: Float32Array, total = 0): number {
+  let difference = 0;
+  for (let i = 0; i < y.length; i++) difference += (x[i]! - y[i]!) ** 2;
+  const own = norm([y]);
+  return Math.sqrt(difference) / (own > Number.EPSILON * total ? own : total || 1);
+}
+
+/** ‖y‖ of all elements. */
+export function norm(tensors: Iterable<Float32Array>): number {
+  let sum = 0;
+  for (const tensor of tensors) for (const y of tensor) sum += y ** 2;
+  return Math.sqrt(sum);
 }
 
 /** ‖θ − θ*‖ / ‖θ* − θ₀‖ over all tensors: the distance to the reference as a share of the way that it went. */

@@ -11,6 +11,7 @@ import { type ModelScope, type SiteInfo, tiedWeight, weight, within } from "../n
 import { add } from "../ops/elementwise.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Json, readConfig } from "./config.ts";
+import { linearHead, TOKEN_HEADS } from "./heads.ts";
 
 /** GPT-2 from its config.json. */
 export function gpt2(config: Json): Architecture {
@@ -54,6 +55,7 @@ export function gpt2(config: Json): Architecture {
     tied,
     prefix: "transformer.",
     causal: true,
+    heads: { ...TOKEN_HEADS, "sequence-classification": linearHead({ name: "score", bias: false, reads: "last" }) },
     hidden: (m, tokens) =>
       within(m, "transformer", () => {
         let x = m.sequence.addPositions(embed(m, "wte", tokens, { V, D }), weight(m, "wpe.weight", [P, D]));

@@ -12,6 +12,7 @@ import { add } from "../ops/elementwise.ts";
 import { ropeTables } from "../ops/rope_tables.ts";
 import type { Architecture } from "./architecture.ts";
 import { type ConfigReader, type Json, readConfig } from "./config.ts";
+import { linearHead } from "./heads.ts";
 import { ropeSettings } from "./rope_config.ts";
 
 /** What a relative of Llama has of its own. */
@@ -94,6 +95,10 @@ export function llamaLike(config: Json, family: LlamaFamily): Architecture {
     tied,
     prefix: "model.",
     causal: true,
+    heads: {
+      "sequence-classification": linearHead({ name: "score", bias: false, reads: "last" }),
+      "token-classification": linearHead({ name: "score", bias: true, reads: "each" }),
+    },
     hidden: (m, tokens) =>
       within(m, "model", () => {
         let x = embed(m, "embed_tokens", tokens, { V, D });

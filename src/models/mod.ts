@@ -2,12 +2,23 @@
 import { ModelError, printable } from "../core/errors.ts";
 import type { Architecture } from "./architecture.ts";
 import type { Json } from "./config.ts";
+import { bert } from "./bert.ts";
+import { distilbert } from "./distilbert.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { qwen3 } from "./qwen3.ts";
+import { roberta } from "./roberta.ts";
 
 /** One line for each family. */
-export const models = { gpt2, llama, qwen3 } as const satisfies Record<string, (config: Json) => Architecture>;
+export const models = {
+  bert,
+  distilbert,
+  roberta,
+  "xlm-roberta": roberta,
+  gpt2,
+  llama,
+  qwen3,
+} as const satisfies Record<string, (config: Json) => Architecture>;
 
 /**
  * The architecture that a config.json describes.

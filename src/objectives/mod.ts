@@ -11,6 +11,14 @@ export { type Adapter, type LinearSite } from "../nn/adapter.ts";
 export { type Init, type LeafSource, type ModelScope, type SiteInfo } from "../nn/scope.ts";
 export { type Heads, type RotaryTables, type Sequence } from "../nn/sequence.ts";
 export { causalLm, causalLmLogits, causalLmLoss } from "./causal_lm.ts";
+export { maskedLm } from "./masked_lm.ts";
+export { questionAnswering } from "./question_answering.ts";
+export {
+  type ProblemType,
+  sequenceClassification,
+  type SequenceClassificationOptions,
+} from "./sequence_classification.ts";
+export { tokenClassification } from "./token_classification.ts";
 export {
   type Arranged,
   type ArrangeOptions,
@@ -22,4 +30,4 @@ export {
   taskLoss,
   type TaskName,
 } from "./task.ts";
-export { TASK_NAMES, taskName, taskOf, tasks, type TaskSetting } from "./tasks.ts";
+export { labelNames, TASK_NAMES, taskName, taskOf, tasks, type TaskSetting } from "./tasks.ts";

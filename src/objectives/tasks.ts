@@ -1,9 +1,13 @@
 // Which task a config.json is for: transformers' class names end with it.
 import { ConfigError, printable } from "../core/errors.ts";
 import type { Architecture } from "../models/architecture.ts";
-import type { Json } from "../models/config.ts";
+import { type Json, readConfig } from "../models/config.ts";
 import { causalLm } from "./causal_lm.ts";
+import { maskedLm } from "./masked_lm.ts";
+import { questionAnswering } from "./question_answering.ts";
+import { PROBLEM_TYPES, type ProblemType, sequenceClassification } from "./sequence_classification.ts";
 import type { Task, TaskName } from "./task.ts";
+import { tokenClassification } from "./token_classification.ts";
 
 /** What a task is made from. */
 export interface TaskSetting {
@@ -14,6 +18,10 @@ export interface TaskSetting {
 /** One line for each task. */
 export const tasks: { readonly [K in TaskName]?: (setting: TaskSetting) => Task } = {
   "causal-lm": ({ architecture }) => causalLm({ vocabSize: architecture.V }),
+  "sequence-classification": ({ config }) => sequenceClassification(sequenceSettings(config)),
+  "token-classification": ({ config }) => tokenClassification({ classes: labelNames(config).length }),
+  "question-answering": () => questionAnswering(),
+  "masked-lm": ({ architecture }) => maskedLm({ vocabSize: architecture.V }),
 };
 
 /** Names of the tasks that there are. */
@@ -43,11 +51,41 @@ export function taskName(config: Json, { head }: Architecture): TaskName {
 export function taskOf(config: Json, architecture: Architecture): Task {
   const name = taskName(config, architecture);
   const make = tasks[name];
-  const fits = name === "causal-lm" ? architecture.head !== undefined : true;
-  if (make && fits) return make({ architecture, config });
+  if (make && (name === "seq2seq-lm" || hasHead(architecture, name))) return make({ architecture, config });
   throw new ConfigError("config/architectures", "config.json", [
     `"architectures" is for ${name}, which ${printable(architecture.type)} models do not have here: received ${
       printable(JSON.stringify(config.architectures) ?? "nothing")
     }`,
   ]);
+}
+
+function hasHead({ head, heads }: Architecture, name: Exclude<TaskName, "seq2seq-lm">): boolean {
+  return (name === "causal-lm" ? head : heads?.[name]) !== undefined;
+}
+
+/**
+ * The names of the labels by their ids: `id2label`, or LABEL_0 and LABEL_1, as transformers has without.
+ *
+ * @throws {ConfigError} `config/id2label` unless it names each of 0, 1, … once.
+ */
+export function labelNames({ id2label }: Json): string[] {
+  if (id2label === undefined || id2label === null) return ["LABEL_0", "LABEL_1"];
+  const c = readConfig({ id2label });
+  const entries = typeof id2label === "object" && !Array.isArray(id2label) ? Object.entries(id2label) : [];
+  const names = entries.map((_, i) => entries.find(([id]) => Number(id) === i)?.[1]);
+  if (entries.length === 0 || !names.every((name) => typeof name === "string")) {
+    c.problem("id2label", `must name the labels 0, 1, …: received ${printable(JSON.stringify(id2label))}`);
+  }
+  c.finish();
+  return names as string[];
+}
+
+function sequenceSettings(config: Json): Parameters<typeof sequenceClassification>[0] {
+  const c = readConfig(config);
+  const { problem_type: given, pad_token_id: pad } = config;
+  const problem = given === undefined || given === null
+    ? undefined
+    : c.choice<ProblemType>("problem_type", PROBLEM_TYPES, "single_label_classification");
+  c.finish();
+  return { classes: labelNames(config).length, problem, padId: typeof pad === "number" ? pad : undefined };
 }

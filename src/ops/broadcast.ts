@@ -17,7 +17,7 @@ export interface BroadcastCall extends Omit<BroadcastOptions, "operands"> {
   /** Values and kinds by the names that the expression uses. */
   readonly operands: Readonly<Record<string, readonly [OperandKind, Value]>>;
   readonly output: Value;
-  /** Rows after which a `cycle` operand repeats. */
+  /** Rows after which a `cycle` operand repeats, or which word of a `word` operand is meant. */
   readonly T?: number;
   /** p.x of the expression. */
   readonly x?: number;

@@ -56,7 +56,9 @@ export {
 } from "./attention.ts";
 export { type AttentionSizes } from "./attention_sizes.ts";
 export { backward } from "./backward.ts";
+export { bceWithLogits } from "./bce.ts";
 export { bias } from "./bias.ts";
+export { columnAsRows, type ColumnAsRowsOptions } from "./columns.ts";
 export { columnSum } from "./column_sum.ts";
 export { crossEntropy, type CrossEntropyOptions } from "./cross_entropy.ts";
 export {
@@ -67,6 +69,7 @@ export {
   type AttentionDecodeSizes,
   type DecodeState,
 } from "./decode.ts";
+export { detach } from "./detach.ts";
 export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";
 export { embedding, gatherRows } from "./embedding.ts";
@@ -86,7 +89,7 @@ export { rope, ropeAt, type RopeOptions, type RopeValues } from "./rope.ts";
 export { type RopeScaling } from "./rope_scaling.ts";
 export { type RopeTableOptions, type RopeTables, ropeTables } from "./rope_tables.ts";
 export { argmax, penalizeRepeats, sample, type SampleOptions } from "./sample.ts";
-export { scaleBy } from "./scale_by.ts";
+export { scaleBy, scaleByWord } from "./scale_by.ts";
 export { mse, type MseOptions } from "./mse.ts";
 export { softmax } from "./softmax.ts";
 export { dot, mean, rowSum, sum } from "./sum.ts";

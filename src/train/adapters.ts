@@ -28,9 +28,16 @@ export async function addAdapter(
   config: AdapterConfig,
   { name = DEFAULT_NAME, seed = 42 }: { readonly name?: string; readonly seed?: number },
 ): Promise<void> {
-  const adapter = prepare(state, config, name);
+  const adapter = prepare(state, withHeads(state, config), name);
   await writeAdapter(state, adapter, await firstValues(state, adapter, seed));
   use(state, adapter);
+}
+
+/** As PEFT does, the head of a task is trained beside the adapter; so are modules that the checkpoint did not have. */
+function withHeads({ task, fresh }: ModelState, config: AdapterConfig): AdapterConfig {
+  const modules = [...task.trains, ...fresh];
+  if (modules.length === 0) return config;
+  return { ...config, modulesToSave: [...new Set([...config.modulesToSave, ...modules])] };
 }
 
 /** The first values of every tensor, in order: some are made of weights of the base, or of tensors before them. */

@@ -29,6 +29,8 @@ export interface FormatOptions {
   readonly names: ReadonlyMap<string, string>;
   readonly inventory: Inventory;
   readonly quantize: Quantize;
+  /** Modules that are kept whole, since they are small and trained with every adapter. */
+  readonly heads?: readonly string[];
 }
 
 /**
@@ -38,7 +40,7 @@ export interface FormatOptions {
  */
 export function weightFormats(
   folder: ModelFolder,
-  { names, inventory, quantize }: FormatOptions,
+  { names, inventory, quantize, heads = [] }: FormatOptions,
 ): Map<string, PackedDType> {
   const { packable, sites } = inventory;
   const maps = new Set([...sites.values()].filter(({ output }) => !output).map(({ path }) => `${path}.weight`));
@@ -53,7 +55,8 @@ export function weightFormats(
     );
   }
   for (const name of packable) {
-    const stored = names.get(name)!;
+    const stored = names.get(name);
+    if (stored === undefined || heads.some((module) => name.startsWith(`${module}.`))) continue;
     const format = maps.has(name) ? folder.quantized.get(stored) ?? quantize : tableFormat(stored);
     if (format !== "none") formats.set(name, format);
   }

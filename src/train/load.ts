@@ -7,7 +7,7 @@ import { createStore, put } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
-import type { Architecture } from "../models/architecture.ts";
+import type { Architecture, HeadName } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
 import { visitModel } from "../objectives/build.ts";
@@ -19,6 +19,9 @@ import { type Inventory, recordingLeaves, type TensorSpec } from "./leaves.ts";
 import { Model } from "./model.ts";
 import type { ModelState } from "./state.ts";
 import { matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
+
+/** Seed of heads that a checkpoint does not have. */
+const HEAD_SEED = 42;
 
 /** Options of {@linkcode loadModel}. */
 export interface LoadModelOptions {
@@ -61,10 +64,17 @@ export async function loadModel(
     const architecture = architectureOf(folder.config);
     const task = taskOf(folder.config, architecture);
     const inventory = takeInventory(architecture, task);
-    const names = matchWeights(folder, architecture, inventory);
+    const heads = headModules(task, architecture);
+    const names = matchWeights(folder, architecture, inventory, heads);
+    const missing = [...inventory.weights.keys()].filter((name) => !names.has(name));
+    const fresh = heads.filter((module) => missing.some((name) => name.startsWith(`${module}.`)));
+    if (fresh.length > 0) {
+      const list = fresh.join(" and ");
+      warn(`${path} has no weights of ${list}: they start at random, and say nothing before they are trained`);
+    }
     const unused = unusedTensors(folder, names);
     if (unused.length > 0) warn(`${unused.length} tensors of ${path} are not used: ${unused.slice(0, 5).join(", ")}`);
-    const formats = weightFormats(folder, { names, inventory, quantize });
+    const formats = weightFormats(folder, { names, inventory, quantize, heads });
     const largest = Math.max(
       ...[...inventory.weights.values()].map(({ name, shape }) => bytes({ shape, dtype: formats.get(name) ?? "f32" })),
     );
@@ -79,6 +89,7 @@ export async function loadModel(
       : undefined;
     const state = createState(device, architecture, inventory, {
       task,
+      fresh,
       config: folder.config,
       path: folder.path,
       tokenizerOrNone: tokenizer,
@@ -86,6 +97,9 @@ export async function loadModel(
     });
     try {
       await uploadWeights(folder, state.store, { names, formats });
+      for (const name of missing) {
+        await put(state.store, name, initialValues(inventory.weights.get(name)!, HEAD_SEED));
+      }
     } catch (error) {
       new Model(state).destroy();
       throw error;
@@ -94,6 +108,11 @@ export async function loadModel(
   } finally {
     folder.close();
   }
+}
+
+/** Modules of the head of a task, which a checkpoint may lack. */
+export function headModules({ name }: Task, { heads = {} }: Architecture): readonly string[] {
+  return Object.hasOwn(heads, name) ? heads[name as HeadName]!.modules : [];
 }
 
 /** Options of {@linkcode createModel}. */
@@ -120,6 +139,7 @@ export async function createModel(
   const inventory = takeInventory(architecture, task);
   const state = createState(device, architecture, inventory, {
     task,
+    fresh: [],
     ...{ config, path: undefined, tokenizerOrNone: tokenizer, formats: new Map() },
   });
   for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initial(tensor));
@@ -139,7 +159,7 @@ function createState(
   device: GraftDevice,
   architecture: Architecture,
   inventory: Inventory,
-  rest: Pick<ModelState, "task" | "config" | "path" | "tokenizerOrNone" | "formats">,
+  rest: Pick<ModelState, "task" | "fresh" | "config" | "path" | "tokenizerOrNone" | "formats">,
 ): ModelState {
   return {
     device,

@@ -9,7 +9,7 @@ import type { WeightDType } from "../io/tensor_dtype.ts";
 import { architectureOf } from "../models/mod.ts";
 import { taskOf } from "../objectives/tasks.ts";
 import { weightFormats } from "./formats.ts";
-import { takeInventory } from "./load.ts";
+import { headModules, takeInventory } from "./load.ts";
 import { checkRange, matchWeights } from "./weights.ts";
 
 /** Options of {@linkcode quantizeFolder}. */
@@ -55,9 +55,15 @@ export async function quantizeFolder(
       throw new UsageError("model/quantized", `Cannot quantize ${path} as it is quantized already`);
     }
     const architecture = architectureOf(folder.config);
-    const inventory = takeInventory(architecture, taskOf(folder.config, architecture));
+    const task = taskOf(folder.config, architecture);
+    const inventory = takeInventory(architecture, task);
     const names = matchWeights(folder, architecture, inventory);
-    const formats = weightFormats(folder, { names, inventory, quantize: format });
+    const formats = weightFormats(folder, {
+      names,
+      inventory,
+      quantize: format,
+      heads: headModules(task, architecture),
+    });
     const weights = [...inventory.weights.values()].map((weight) => ({ ...weight, stored: names.get(weight.name)! }));
     const whole = weights.filter(({ name }) => formats.get(name) !== format);
     const dtype = commonType(whole.map(({ stored }) => folder.tensors.get(stored)!.dtype));

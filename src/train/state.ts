@@ -55,6 +55,8 @@ export interface ModelState {
   /** The same where its absence is no problem. */
   readonly tokenizerOrNone: Tokenizer | undefined;
   readonly inventory: Inventory;
+  /** Modules that the checkpoint did not have, such as a new head. */
+  readonly fresh: readonly string[];
   /** Weights that are packed on the device. */
   readonly formats: Map<string, PackedDType>;
   readonly adapters: Map<string, AdapterState>;

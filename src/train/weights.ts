@@ -12,7 +12,8 @@ import type { Inventory } from "./leaves.ts";
 const LISTED = 10;
 
 /**
- * The name in the folder of every weight. Checkpoints of the bare model leave out a prefix such as `"transformer."`.
+ * The name in the folder of every weight; weights of the modules called `optional` may be absent. Checkpoints of the bare
+ * model leave out a prefix such as `"transformer."`.
  *
  * @throws {ConfigError} `model/missing-tensor` or `model/shape`, listing all tensors that are missing or do not fit.
  */
@@ -20,12 +21,14 @@ export function matchWeights(
   folder: ModelFolder,
   { prefix }: Architecture,
   { weights }: Inventory,
+  optional: readonly string[] = [],
 ): Map<string, string> {
   const problems: string[] = [];
   let missing = 0;
   const names = new Map<string, string>();
   for (const { name, shape } of weights.values()) {
-    const found = [name, name.startsWith(prefix) ? name.slice(prefix.length) : name].find((n) => folder.tensors.has(n));
+    const found = storedNames(name, prefix).find((n) => folder.tensors.has(n));
+    if (found === undefined && optional.some((module) => name.startsWith(`${module}.`))) continue;
     if (found === undefined) {
       missing++;
       problems.push(`${name} [${shape}] is missing`);
@@ -49,10 +52,19 @@ export function matchWeights(
   return names;
 }
 
+/** Names under which checkpoints have a weight: without the prefix, and norms as TensorFlow called them. */
+function storedNames(name: string, prefix: string): string[] {
+  const names = name.startsWith(prefix) ? [name, name.slice(prefix.length)] : [name];
+  const old = (n: string) =>
+    n.replace(/LayerNorm\.weight$/, "LayerNorm.gamma").replace(/LayerNorm\.bias$/, "LayerNorm.beta");
+  return [...names, ...names.map(old).filter((n) => !names.includes(n))];
+}
+
 /** Tensors of the folder that the architecture does not use, other than buffers that old checkpoints carry. */
 export function unusedTensors(folder: ModelFolder, names: ReadonlyMap<string, string>): string[] {
   const used = new Set(names.values());
-  const buffers = /(?:\.attn\.(?:masked_)?bias|rotary_emb\.inv_freq|^lm_head\.weight)$/;
+  const buffers =
+    /(?:\.attn\.(?:masked_)?bias|rotary_emb\.inv_freq|embeddings\.(?:position|token_type)_ids|^lm_head\.weight)$/;
   return [...folder.tensors.keys()].filter((name) => !used.has(name) && !buffers.test(name));
 }
 

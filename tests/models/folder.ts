@@ -39,6 +39,48 @@ export const GPT2 = {
   torch_dtype: "float32",
 };
 
+/** A BERT of two layers that tests change. */
+export const BERT = {
+  model_type: "bert",
+  architectures: ["BertForSequenceClassification"],
+  vocab_size: 61,
+  hidden_size: 24,
+  intermediate_size: 40,
+  num_hidden_layers: 2,
+  num_attention_heads: 3,
+  max_position_embeddings: 40,
+  type_vocab_size: 2,
+  hidden_act: "gelu",
+  layer_norm_eps: 1e-12,
+  pad_token_id: 0,
+  torch_dtype: "float32",
+};
+
+/** A RoBERTa of two layers: padding is token 1, so positions begin at 2. */
+export const ROBERTA = {
+  ...BERT,
+  model_type: "roberta",
+  architectures: ["RobertaForSequenceClassification"],
+  type_vocab_size: 1,
+  layer_norm_eps: 1e-5,
+  pad_token_id: 1,
+};
+
+/** A DistilBERT of two layers. */
+export const DISTILBERT = {
+  model_type: "distilbert",
+  architectures: ["DistilBertForSequenceClassification"],
+  vocab_size: 61,
+  dim: 24,
+  hidden_dim: 40,
+  n_layers: 2,
+  n_heads: 3,
+  max_position_embeddings: 40,
+  activation: "gelu",
+  pad_token_id: 0,
+  torch_dtype: "float32",
+};
+
 /** Weights by name. */
 export type Weights = Map<string, { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }>;
 
@@ -49,7 +91,7 @@ export function randomWeights(config: Readonly<Record<string, unknown>>, seed = 
   return new Map([...weights.values()].map(({ name, shape }) => {
     const key = randomKey(seed, name);
     const length = shape.reduce((a, b) => a * b, 1);
-    const centre = /norm|ln_/.test(name) && name.endsWith("weight") ? 1 : 0;
+    const centre = /norm|ln_/i.test(name) && name.endsWith("weight") ? 1 : 0;
     const data = Float32Array.from({ length }, (_, i) => centre + 0.25 * normal(key, i));
     return [name, { shape, data }] as const;
   }));

@@ -9,7 +9,8 @@ export interface ReferenceModel {
   readonly adapter?: { readonly tensors: ReadonlyMap<string, ArrayLike<number>>; readonly scale: number };
 }
 
-type Rows = number[][];
+/** x[T, D]. */
+export type Rows = number[][];
 
 /** Logits [T][V] of one row of tokens; `mask` has a 0 where a token is padding. */
 export function referenceLogits(model: ReferenceModel, ids: readonly number[], mask?: readonly number[]): Rows {
@@ -96,13 +97,15 @@ function gpt2(model: ReferenceModel, ids: readonly number[], visible: readonly n
   return head(model, norm(x, "transformer.ln_f"), "transformer.wte.weight");
 }
 
-const lookUp = (table: ArrayLike<number>, D: number) => (id: number) =>
+/** Row `id` of a table. */
+export const lookUp = (table: ArrayLike<number>, D: number) => (id: number) =>
   Array.from({ length: D }, (_, i) => table[id * D + i]!);
 
-const plus = (x: Rows, y: Rows): Rows => x.map((row, t) => row.map((v, i) => v + y[t]![i]!));
+/** x + y. */
+export const plus = (x: Rows, y: Rows): Rows => x.map((row, t) => row.map((v, i) => v + y[t]![i]!));
 
 /** x[T, In]·Wᵀ + bias + scale·(x·Aᵀ)·Bᵀ; W is [Out, In], or [In, Out] when transposed. */
-function linear({ weights, adapter }: ReferenceModel, path: string, x: Rows, transposed = false): Rows {
+export function linear({ weights, adapter }: ReferenceModel, path: string, x: Rows, transposed = false): Rows {
   const w = weights.get(`${path}.weight`)!, bias = weights.get(`${path}.bias`);
   const In = x[0]!.length, Out = w.length / In;
   const a = adapter?.tensors.get(`base_model.model.${path}.lora_A.weight`);
@@ -118,7 +121,7 @@ function linear({ weights, adapter }: ReferenceModel, path: string, x: Rows, tra
 }
 
 /** Σ row[i]·table[start + i·stride]. */
-function dot(row: readonly number[], table: ArrayLike<number>, start = 0, stride = 1): number {
+export function dot(row: readonly number[], table: ArrayLike<number>, start = 0, stride = 1): number {
   let sum = 0;
   for (let i = 0, at = start; i < row.length; i++, at += stride) sum += row[i]! * table[at]!;
   return sum;
@@ -179,7 +182,7 @@ function frequency(f: number, rule: any): number {
 }
 
 /** erf by its Taylor series below 3 and its continued fraction above. */
-function erf(x: number): number {
+export function erf(x: number): number {
   if (x < 0) return -erf(-x);
   if (x > 3) {
     let fraction = 0;
