@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { loadModel, lora } from "../../mod.ts";
 import { CheckpointError, ConfigError, ModelError } from "../../src/core/errors.ts";
 import { fromF32, toF32, type WeightDType } from "../../src/io/tensor_dtype.ts";
-import { architectureOf } from "../../src/models/mod.ts";
+import { architectureOf, models } from "../../src/models/mod.ts";
 import { gpuTest } from "../device.ts";
 import { bits, GPT2, LLAMA, randomWeights, type Weights, writeModel } from "./folder.ts";
 import { withFolder } from "../temp_folder.ts";
@@ -72,7 +72,7 @@ Deno.test("config.json: an unknown family names the known ones", () => {
     const error = assertThrows(
       () => architectureOf({ ...LLAMA, model_type }),
       ModelError,
-      "supported are gpt2, llama, qwen3",
+      `supported are ${Object.keys(models).join(", ")}`,
     );
     assertEquals(error.code, "config/model_type");
     assert(!error.message.includes("\x1b"));
