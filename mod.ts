@@ -46,6 +46,7 @@ export { type Precision, type Target, type TargetClass, type Tuning } from "./sr
 export { type WeightDType } from "./src/io/tensor_dtype.ts";
 export { type Json } from "./src/models/config.ts";
 export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";
+export { type LoraPlus } from "./src/optim/lora_plus.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
 export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";
 export { generateIds, type GenerateOptions, type SamplingOptions } from "./src/train/generate.ts";

@@ -121,6 +121,11 @@ async function measure(model: Model, plan: Plan, terminal: Terminal): Promise<Me
   };
 }
 
+function loraPlus({ loraPlusRatio: ratio, loraPlusEmbeddingRate: embeddingRate }: Plan["settings"]) {
+  if (ratio === undefined) return {};
+  return { loraPlus: { ratio, ...(embeddingRate === undefined ? {} : { embeddingRate }) } };
+}
+
 async function trainModel(
   model: Model,
   { data, optimizer, settings }: Plan,
@@ -134,6 +139,7 @@ async function trainModel(
     ...(learningRate === undefined ? {} : { learningRate }),
     ...{ schedule, warmupSteps, epochs, batchSize, maxGradNorm, seed, labelSmoothing, signal },
     ...(maxSteps === undefined ? {} : { maxSteps }),
+    ...loraPlus(settings),
     accumulate: settings.gradientAccumulation,
   });
   const show = progressBar(terminal);

@@ -134,6 +134,9 @@ async function checkPaths(
   const model = settings.model === undefined ? shipped?.model : await resolveModelFolder(settings.model);
   const data = settings.data ?? shipped?.data;
   const problems = [
+    ...(settings.loraPlusEmbeddingRate !== undefined && settings.loraPlusRatio === undefined
+      ? ["--lora-plus-embedding-rate needs --lora-plus-ratio"]
+      : []),
     ...(settings.method === "full" ? ADAPTER_ONLY.filter((name) => given[name] !== undefined) : [])
       .map((name) => `--${flagName(name)} has no meaning with --method full`),
     ...(settings.method === "full" && settings.quantize !== "none"

@@ -34,6 +34,8 @@ export const finetuneSchema = {
     default: "adamw",
   }),
   learningRate: real(`peak step size (${LEARNING_RATE.lora}, full ${LEARNING_RATE.full})`, { above: 0, max: 1000 }),
+  loraPlusRatio: real("LoRA+: step size of B by that of A, such as 16", { above: 0, max: 1e6 }),
+  loraPlusEmbeddingRate: real("LoRA+: step size of adapters of embeddings (1e-6)", { min: 0, max: 1000 }),
   schedule: choice("how the step size falls", SCHEDULES, { default: "linear" }),
   warmupSteps: real("updates over which it rises; below 1 a share of all", { default: 0, min: 0 }),
   epochs: real("passes over the data", { default: 1, above: 0 }),
@@ -62,7 +64,10 @@ export const finetuneSchema = {
 export type FinetuneSettings = Settings<typeof finetuneSchema>;
 
 /** Settings that only adapters have. */
-export const ADAPTER_ONLY = ["rank", "alpha", "dropout", "rslora", "targetModules"] as const;
+export const ADAPTER_ONLY = [
+  ...["rank", "alpha", "dropout", "rslora", "targetModules"] as const,
+  ...["loraPlusRatio", "loraPlusEmbeddingRate"] as const,
+];
 
 /** What replaces the defaults: the measured numbers of the bundled job, and those of the method. */
 export function finetunePresets(given: Given<typeof finetuneSchema>): Given<typeof finetuneSchema> {

@@ -111,6 +111,29 @@ export function flatLayout(
   return { name, pages, ranges, tensors: places };
 }
 
+/** The same places with other settings by tensor: neighbours that agree are one range. */
+export function withSettings(
+  layout: FlatLayout,
+  settings: (tensor: FlatTensor) => { readonly decay: boolean; readonly lrScale: number },
+): FlatLayout {
+  const ranges: FlatRange[] = [];
+  const byPlace = [...layout.tensors.values()].sort((a, b) =>
+    a.place.page - b.place.page || a.place.offset - b.place.offset
+  );
+  for (const [i, tensor] of byPlace.entries()) {
+    const { page, offset } = tensor.place;
+    const after = byPlace[i + 1]?.place;
+    const end = after?.page === page ? after.offset : layout.pages[page]!; // padding included
+    const { decay, lrScale } = settings(tensor);
+    const last = ranges.at(-1);
+    const joins = last?.page === page && last.decay === decay && last.lrScale === lrScale;
+    if (joins) ranges.pop();
+    const start = joins ? last.offset : offset;
+    ranges.push({ page, offset: start, length: end - start, decay, lrScale });
+  }
+  return { ...layout, ranges };
+}
+
 /** The name of one page, such as `"params.0"`, or `"default params.0"` where the storage has a name. */
 export function pageName({ name }: FlatLayout, kind: string, page: number): string {
   return `${name === "" ? "" : `${name} `}${kind}.${page}`;

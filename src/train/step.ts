@@ -10,6 +10,7 @@ import { Graph } from "../graph/graph.ts";
 import { type Arranged, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
+import { type LoraPlus, withLoraPlus } from "../optim/lora_plus.ts";
 import { placeGradients } from "../optim/gradients.ts";
 import { gradientNorm, scalarsLeaf } from "../optim/norm.ts";
 import { type Optimizer, update } from "../optim/optimizer.ts";
@@ -27,6 +28,9 @@ export interface StepOptions {
   readonly smoothing: number;
   /** Apply weight decay to biases and norms too. */
   readonly decayAll: boolean;
+  /** Rates of LoRA+ beside the peak that they are relative to. */
+  readonly loraPlus?: LoraPlus | undefined;
+  readonly learningRate?: number;
 }
 
 /** What the ring holds about one update. */
@@ -38,8 +42,12 @@ export interface RingRow {
 }
 
 /** Storage of what is trained. */
-export function trainedLayout(state: ModelState, { decayAll }: Pick<StepOptions, "decayAll">): FlatLayout {
-  const layout = trainedKind(state) === "adapter" ? activeAdapter(state)!.layout : state.full!;
+export function trainedLayout(
+  state: ModelState,
+  { decayAll, loraPlus, learningRate = 0 }: Pick<StepOptions, "decayAll" | "loraPlus" | "learningRate">,
+): FlatLayout {
+  const plain = trainedKind(state) === "adapter" ? activeAdapter(state)!.layout : state.full!;
+  const layout = loraPlus ? withLoraPlus(plain, loraPlus, learningRate) : plain;
   return decayAll ? { ...layout, ranges: layout.ranges.map((range) => ({ ...range, decay: true })) } : layout;
 }
 

@@ -5,6 +5,7 @@ import { readBack, upload } from "../gpu/buffer.ts";
 import { put, release, resident } from "../gpu/store.ts";
 import { unpack } from "../io/packing.ts";
 import { decays } from "../optim/decay.ts";
+import { rateGroup } from "../optim/lora_plus.ts";
 import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
 import { countElements, type TensorSpec } from "./leaves.ts";
 import { dropPrograms } from "./programs.ts";
@@ -16,7 +17,8 @@ export function layoutOf(
   name: string,
   tensors: Iterable<Pick<TensorSpec, "name" | "shape">>,
 ): FlatLayout {
-  const list = [...tensors].map((tensor) => ({ name: tensor.name, shape: tensor.shape, decay: decays(tensor.name) }));
+  const list = [...tensors].map(({ name, shape }) => ({ name, shape, decay: decays(name) }));
+  list.sort((a, b) => rateGroup(a) - rateGroup(b)); // stable: neighbours for LoRA+
   return flatLayout(list, {
     name,
     maxWords: device.target.maxBinding / 4,

@@ -3,6 +3,7 @@ import { UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { adamw } from "../optim/adam.ts";
+import type { LoraPlus } from "../optim/lora_plus.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { ScheduleName } from "../optim/schedule.ts";
 
@@ -32,6 +33,8 @@ export interface TrainOptions {
   readonly maxGradNorm?: number;
   /** Label smoothing (0). */
   readonly labelSmoothing?: number;
+  /** Rates of LoRA+: those of B and of embeddings. */
+  readonly loraPlus?: LoraPlus;
   /** Apply weight decay to biases and norms too, as a plain PyTorch optimizer does (false). */
   readonly decayAll?: boolean;
   /** Order of the rows and random masks (42). */
@@ -46,8 +49,8 @@ export interface TrainOptions {
 
 /** Options with their defaults. */
 export type Settings =
-  & Required<Omit<TrainOptions, "evalData" | "maxSteps" | "output" | "signal" | "data">>
-  & Pick<TrainOptions, "maxSteps" | "signal">;
+  & Required<Omit<TrainOptions, "evalData" | "maxSteps" | "output" | "signal" | "data" | "loraPlus">>
+  & Pick<TrainOptions, "maxSteps" | "signal" | "loraPlus">;
 
 /**
  * The options with their defaults.
@@ -86,6 +89,11 @@ export function resolveOptions(
   };
   (["batchSize", "accumulate", "logEvery", "maxSteps"] as const).forEach(whole);
   (["learningRate", "warmupSteps", "maxGradNorm", "labelSmoothing", "epochs"] as const).forEach(atLeastZero);
+  const { ratio, embeddingRate = 0 } = settings.loraPlus ?? { ratio: 1 };
+  if (!(Number.isFinite(ratio) && ratio > 0)) wrong.push(`loraPlus.ratio must be above 0: received ${ratio}`);
+  if (!(Number.isFinite(embeddingRate) && embeddingRate >= 0)) {
+    wrong.push(`loraPlus.embeddingRate must be a number of at least 0: received ${embeddingRate}`);
+  }
   if (wrong.length > 0) throw new UsageError("train/options", `Cannot train with these options: ${wrong.join("; ")}`);
   return settings;
 }

@@ -6,6 +6,7 @@ import { createStore, put, release } from "../../src/gpu/store.ts";
 import { defineOp, Graph, type Kernel, type Value } from "../../src/graph/graph.ts";
 import { adamw, placeGradients } from "../../src/optim/mod.ts";
 import { flatLayout, flatLeaves, flatPages } from "../../src/optim/flat.ts";
+import { withLoraPlus } from "../../src/optim/lora_plus.ts";
 import { gradientNorm } from "../../src/optim/norm.ts";
 import { update } from "../../src/optim/optimizer.ts";
 import { accumulate, recordLoss, ringWrite } from "../../src/optim/window.ts";
@@ -29,6 +30,21 @@ Deno.test("tensors with the same settings are neighbours, aligned, in their orde
     ["b", 192, 7],
     ["e", 256, 1000],
     ["c", 1280, 64],
+  ]);
+});
+
+Deno.test("other settings leave the places; the groups of LoRA+ are a range each", () => {
+  const shapes = { "a.lora_A.weight": [4, 30], "b.lora_A.weight": [4, 8], "a.lora_B.weight": [30, 4], "norm": [5] };
+  const list = [...Object.entries(shapes), ["e.lora_embedding_A", [4, 9]] as const];
+  const layout = flatLayout(list.map(([name, shape]) => ({ name, shape, decay: name !== "norm" })), { maxWords: 320 });
+  const changed = withLoraPlus(layout, { ratio: 8, embeddingRate: 1e-5 }, 1e-3);
+  assertEquals(changed.tensors, layout.tensors);
+  assertEquals(changed.pages, [320, 128]);
+  assertEquals(changed.ranges, [
+    { page: 0, offset: 0, length: 192, decay: true, lrScale: 1 },
+    { page: 0, offset: 192, length: 128, decay: true, lrScale: 8 },
+    { page: 1, offset: 0, length: 64, decay: true, lrScale: 1e-5 / 1e-3 },
+    { page: 1, offset: 64, length: 64, decay: false, lrScale: 8 },
   ]);
 });
 

@@ -1,7 +1,8 @@
 // What a training run promises: sums that do not depend on how rows are cut into batches, repeatable bits, the losses of
 // PyTorch, and memory that does not grow.
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { adamw, evaluate, loadModel, lora, sgd, type StepRecord, train } from "../../mod.ts";
+import { UsageError } from "../../src/core/errors.ts";
 import { collate } from "../../src/data/batches.ts";
 import { gpuTest } from "../device.ts";
 import { datasetOf, fixture, LLAMA, randomWeights, worstDifference, writeModel } from "../models/folder.ts";
@@ -39,6 +40,25 @@ for (const name of ["llama-lora", "gpt2-lora", "llama-rslora-qv"]) {
       }),
   );
 }
+
+gpuTest("LoRA+: B moves by the ratio of A's rate, decay and all", async (device) => {
+  const { batches } = await known("gpt2-lora");
+  const lr = 0.01, ratio = 16, decay = 0.1;
+  await withAdapted(device, "gpt2-lora", async (model) => {
+    await model.loadAdapter(`${fixture("gpt2-lora")}/adapter_final`, { name: "trained" });
+    const before = await model.adapterTensors();
+    const { gradients } = await model.gradients(batches[0]!);
+    const options = { data: batches.slice(0, 1), learningRate: lr, maxGradNorm: 0, loraPlus: { ratio } };
+    await records(model, { ...options, optimizer: sgd({ weightDecay: decay }) });
+    for (const [name, after] of await model.adapterTensors()) {
+      const rate = name.includes("lora_B") ? ratio * lr : lr;
+      const expected = before.get(name)!.map((x, i) => x - rate * (gradients.get(name)![i]! + decay * x));
+      assert(worstDifference(after, expected) < 2e-7, name); // f32 numbers up to 0.5
+    }
+    const refused = () => train(model, { data: batches, loraPlus: { ratio: 0, embeddingRate: -1 } });
+    assertThrows(refused, UsageError, "loraPlus.ratio must be above 0: received 0; loraPlus.embeddingRate");
+  });
+});
 
 gpuTest("eight rows in one, two, four or eight micro-batches: the same loss, norm and update", async (device) => {
   const { batches } = await known("llama-lora");
