@@ -1,8 +1,9 @@
-// The adapter folder of PEFT: adapter_config.json, adapter_model.safetensors and a README.md model card. What the
-// config means and which tensor names belong to it is known to the adapter's own code, not here.
+// The adapter folder of PEFT: adapter_config.json, adapter_model.safetensors and a README.md model card; folders of
+// mlx-lm come in the same form. Adapters that are not called "default" lie in folders of their names. What the config means and which tensor names belong to it is known to the adapter's own code, not here.
 import { CheckpointError, printable } from "../core/errors.ts";
 import { type FileContent, writeFiles, type WriteOptions } from "./atomic_write.ts";
-import { encodeJson, readJson, statOrUndefined } from "./files.ts";
+import { encodeJson, readJson, statOrUndefined, withIoErrors } from "./files.ts";
+import { fromMlx, isMlxConfig, MLX_WEIGHTS } from "./mlx_adapter.ts";
 import { fileInside } from "./safe_path.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { encodeSafetensors } from "./safetensors_write.ts";
@@ -42,10 +43,10 @@ export interface WriteAdapterOptions extends WriteOptions {
 }
 
 /**
- * Read an adapter folder of PEFT or Graft. Tensors come as f32 whatever their storage. Their names are not checked.
+ * Read an adapter folder of PEFT, Graft or mlx-lm, whose adapters come as PEFT would have saved them. Tensors come as f32 whatever their storage. Their names are not checked.
  *
  * @throws {CheckpointError} `adapter/not-found`, `adapter/no-config`, `adapter/no-weights`, `adapter/pickle`,
- * `adapter/mlx-lm`, `adapter/peft-type`, `adapter/config`.
+ * `adapter/peft-type`, `adapter/config`; {@linkcode ConfigError} `adapter/mlx-lm`.
  * @throws {FormatError} `json/…`, `st/…`.
  * @throws {SecurityError} `path/escape`, `path/not-regular`.
  * @throws {ModelError} `model/dtype` for quantized tensors.
@@ -56,17 +57,19 @@ export async function readAdapterFolder(path: string): Promise<AdapterFile> {
     throw new CheckpointError("adapter/not-found", "Cannot open an adapter as there is no such folder", { path });
   }
   const config = await readConfig(path);
-  const weights = await fileInside(path, WEIGHTS);
-  if (weights === undefined) throw await noWeights(path);
+  const isMlx = !("peft_type" in config);
+  const name = isMlx ? MLX_WEIGHTS : WEIGHTS;
+  const weights = await fileInside(path, name);
+  if (weights === undefined) throw await noWeights(path, name);
   const warnings: string[] = [];
   const file = await openSafetensors(weights);
   try {
-    if (file.tensors.size === 0) warnings.push(`${WEIGHTS} holds no tensor.`);
+    if (file.tensors.size === 0) warnings.push(`${name} holds no tensor.`);
     const tensors = new Map<string, AdapterTensor>();
     for (const [name, { dtype, shape }] of file.tensors) {
       tensors.set(name, { shape, data: toF32(dtype, await file.read(name), { name, path: weights }) });
     }
-    return { config, tensors, warnings };
+    return { config, tensors, warnings, ...(isMlx ? fromMlx(config, tensors, path) : {}) };
   } finally {
     file.close();
   }
@@ -76,28 +79,51 @@ async function readConfig(folder: string): Promise<Record<string, unknown>> {
   const path = await fileInside(folder, CONFIG);
   if (path === undefined) {
     const message = `Cannot open an adapter as the folder has no ${CONFIG}`;
-    throw new CheckpointError("adapter/no-config", message, { path: folder });
+    const names = await namedAdapters(folder);
+    throw new CheckpointError("adapter/no-config", message, {
+      path: folder,
+      ...(names.length > 0 ? { hint: `It has adapters called ${names.map(printable).join(", ")}: give one.` } : {}),
+    });
   }
   const config = await readJson(path);
   if (!isJsonObject(config)) {
     throw new CheckpointError("adapter/config", "Cannot open an adapter as its config must be an object", { path });
   }
-  if ("peft_type" in config) return config;
-  if ("lora_parameters" in config || "fine_tune_type" in config) {
-    throw new CheckpointError("adapter/mlx-lm", "Cannot open an adapter as its config is one of mlx-lm, not of PEFT", {
-      path,
-      hint: "Convert it first: mlx-lm stores lora_a and lora_b transposed, under other names.",
-    });
-  }
+  if ("peft_type" in config || isMlxConfig(config)) return config;
   throw new CheckpointError("adapter/peft-type", 'Cannot open an adapter as its config has no "peft_type"', {
     path,
     hint: 'PEFT writes one, such as "LORA".',
   });
 }
 
-async function noWeights(folder: string): Promise<CheckpointError> {
+/** Names of the folders below `folder` that hold an adapter each, as PEFT saves those not called "default". */
+export async function namedAdapters(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  await withIoErrors("list the adapters of", folder, async () => {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      if (!isDirectory || !isAdapterName(name) || /^checkpoint-\d+$/.test(name)) continue;
+      if ((await statOrUndefined(`${folder}/${name}/${CONFIG}`))?.isFile) names.push(name);
+    }
+  });
+  return names.sort();
+}
+
+/** Whether an adapter of this name can have a folder of its own. */
+export function isAdapterName(name: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return !/^\.{0,2}$|[/\\:\u0000-\u001f]/.test(name) && name.length <= 255 && name.isWellFormed();
+}
+
+/** Where an adapter called `name` lies in `folder`, as PEFT places it. */
+export async function adapterPath(folder: string, name: string): Promise<string> {
+  const own = `${folder}/${name}`;
+  if (!isAdapterName(name) || await statOrUndefined(`${folder}/${CONFIG}`) !== undefined) return folder;
+  return await statOrUndefined(`${own}/${CONFIG}`) === undefined ? folder : own;
+}
+
+async function noWeights(folder: string, name: string): Promise<CheckpointError> {
   if (await statOrUndefined(`${folder}/adapter_model.bin`) === undefined) {
-    return new CheckpointError("adapter/no-weights", `Cannot open an adapter as the folder has no ${WEIGHTS}`, {
+    return new CheckpointError("adapter/no-weights", `Cannot open an adapter as the folder has no ${name}`, {
       path: folder,
     });
   }

@@ -101,9 +101,9 @@ Deno.test("adapter folder: what is no PEFT adapter", async () => {
     ["adapter/no-config", { "adapter_model.safetensors": "" }],
     ["adapter/no-weights", { "adapter_config.json": peft }],
     ["adapter/pickle", { "adapter_config.json": peft, "adapter_model.bin": "" }],
-    ["adapter/mlx-lm", {
+    ["adapter/no-weights", {
       "adapter_config.json": '{"fine_tune_type":"lora","lora_parameters":{"rank":8}}',
-      "adapters.safetensors": "",
+      "adapter_model.safetensors": "",
     }],
     ["adapter/peft-type", { "adapter_config.json": '{"r":8}', "adapter_model.safetensors": "" }],
     ["adapter/config", { "adapter_config.json": "[]" }],
