@@ -22,6 +22,27 @@
  *
  * @module
  */
+export { bitfit, type BitfitConfig, type BitfitOptions } from "./src/adapters/bitfit_config.ts";
+export {
+  bottleneck,
+  type BottleneckConfig,
+  type BottleneckOptions,
+  type Placement,
+} from "./src/adapters/bottleneck_config.ts";
+export { ia3, type Ia3Config, type Ia3Options } from "./src/adapters/ia3_config.ts";
+export { lnTuning, type LnTuningConfig, type LnTuningOptions } from "./src/adapters/ln_tuning_config.ts";
+export { pTuning, type PTuningConfig, type PTuningOptions } from "./src/adapters/p_tuning_config.ts";
+export {
+  prefixTuning,
+  type PrefixTuningConfig,
+  type PrefixTuningOptions,
+} from "./src/adapters/prefix_tuning_config.ts";
+export {
+  promptTuning,
+  type PromptTuningConfig,
+  type PromptTuningOptions,
+} from "./src/adapters/prompt_tuning_config.ts";
+export { vera, type VeraConfig, type VeraOptions } from "./src/adapters/vera_config.ts";
 export { lora, type LoraConfig, type LoraOptions } from "./src/adapters/lora_config.ts";
 export { type AdapterConfig } from "./src/adapters/mod.ts";
 export { type ModuleNames, type TargetRules } from "./src/adapters/targets.ts";

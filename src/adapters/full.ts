@@ -17,14 +17,18 @@ export interface FullRules {
   readonly bias?: BiasRule;
 }
 
+/** The prefix of modules_to_save where the method is no wrapper of modules: prompt, P- and prefix tuning. */
+export const PROMPT_PREFIX = "base_model.";
+
 /** The name under which the weight `name` is saved where it is trained in full. */
 export function trainedName(
   { modulesToSave, bias = "none" }: FullRules,
   adapted: (path: string) => boolean,
+  prefix: string = PREFIX,
 ): (name: string) => string | undefined {
   return (name) => {
     const path = name.slice(0, name.lastIndexOf("."));
-    if (isSaved(modulesToSave, path)) return `${PREFIX}${name}`;
+    if (isSaved(modulesToSave, path)) return `${prefix}${name}`;
     if (bias === "none" || !name.endsWith(".bias")) return undefined;
     if (adapted(path)) return `${PREFIX}${path}.base_layer.bias`;
     return bias === "all" ? `${PREFIX}${name}` : undefined;

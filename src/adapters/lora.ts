@@ -12,7 +12,13 @@ import { matmul } from "../ops/matmul.ts";
 import { PREFIX, trainedName } from "./full.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { suffixMatch } from "./pattern.ts";
+import { type Base, resolveTargets } from "./resolve.ts";
 import { targetMatcher } from "./targets.ts";
+
+/** The settings with the targets of this model. */
+export function resolveLora(config: LoraConfig, base: Base): LoraConfig {
+  return resolveTargets(config, base, { kinds: ["linear", "embedding"] });
+}
 
 /** Whether the method acts as in training (dropout) or as in evaluation. */
 export type Mode = "train" | "eval";

@@ -1,5 +1,6 @@
 // LoRA's settings, and their form in adapter_config.json as PEFT reads and writes it (peft/tuners/lora/config.py).
 import { ConfigError, printable } from "../core/errors.ts";
+import type { AdapterContext } from "./fields.ts";
 import { BIAS_RULES, type BiasRule } from "./full.ts";
 import type { ModuleNames, TargetRules } from "./targets.ts";
 
@@ -176,14 +177,6 @@ export function loraFromJson(json: Readonly<Record<string, unknown>>): LoraConfi
   } as LoraConfig; // every field is checked on the next line
   throwWrong([...wrong, ...problemsOf(config)]);
   return config;
-}
-
-/** What adapter_config.json says beside the method's own settings. */
-export interface AdapterContext {
-  readonly baseModel: string | null;
-  readonly taskType: string | null;
-  /** Whether the targets are stored [In, Out] (GPT-2). */
-  readonly fanInFanOut: boolean;
 }
 
 /** The fields of adapter_config.json, without those that a PEFT of a year ago would not know. */

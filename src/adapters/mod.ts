@@ -1,12 +1,38 @@
 // Fine-tuning methods by `peft_type`.
 import { CheckpointError, printable } from "../core/errors.ts";
 import type { Adapter } from "../nn/adapter.ts";
-import { loraAdapter, type Mode } from "./lora.ts";
-import { type AdapterContext, type LoraConfig, loraFromJson, loraToJson } from "./lora_config.ts";
-import { type Base, resolveTargets } from "./resolve.ts";
+import { bitfitAdapter, resolveBitfit } from "./bitfit.ts";
+import { type BitfitConfig, bitfitFile } from "./bitfit_config.ts";
+import { bottleneckAdapter } from "./bottleneck.ts";
+import { type BottleneckConfig, bottleneckFile } from "./bottleneck_config.ts";
+import type { AdapterContext } from "./fields.ts";
+import { ia3Adapter, resolveIa3 } from "./ia3.ts";
+import { type Ia3Config, ia3File } from "./ia3_config.ts";
+import { lnTuningAdapter, resolveLnTuning } from "./ln_tuning.ts";
+import { type LnTuningConfig, lnTuningFile } from "./ln_tuning_config.ts";
+import { loraAdapter, type Mode, resolveLora } from "./lora.ts";
+import { type LoraConfig, loraFromJson, loraToJson } from "./lora_config.ts";
+import { pTuningAdapter, resolvePTuning } from "./p_tuning.ts";
+import { type PTuningConfig, pTuningFile } from "./p_tuning_config.ts";
+import { prefixTuningAdapter, resolvePrefixTuning } from "./prefix_tuning.ts";
+import { type PrefixTuningConfig, prefixTuningFile } from "./prefix_tuning_config.ts";
+import { promptTuningAdapter, resolvePromptTuning } from "./prompt_tuning.ts";
+import { type PromptTuningConfig, promptTuningFile } from "./prompt_tuning_config.ts";
+import type { Base } from "./resolve.ts";
+import { resolveVera, veraAdapter } from "./vera.ts";
+import { type VeraConfig, veraFile } from "./vera_config.ts";
 
 /** Settings of any method. */
-export type AdapterConfig = LoraConfig;
+export type AdapterConfig =
+  | LoraConfig
+  | Ia3Config
+  | VeraConfig
+  | LnTuningConfig
+  | BitfitConfig
+  | PromptTuningConfig
+  | PTuningConfig
+  | PrefixTuningConfig
+  | BottleneckConfig;
 
 interface Method<C extends AdapterConfig> {
   readonly build: (config: C, mode: Mode) => Adapter;
@@ -18,8 +44,21 @@ interface Method<C extends AdapterConfig> {
 
 /** One line for each method. */
 export const methods = {
-  LORA: { build: loraAdapter, resolve: resolveTargets, fromJson: loraFromJson, toJson: loraToJson },
+  LORA: { build: loraAdapter, resolve: resolveLora, fromJson: loraFromJson, toJson: loraToJson },
+  IA3: { build: ia3Adapter, resolve: resolveIa3, ...ia3File },
+  VERA: { build: veraAdapter, resolve: resolveVera, ...veraFile },
+  LN_TUNING: { build: lnTuningAdapter, resolve: resolveLnTuning, ...lnTuningFile },
+  GRAFT_BITFIT: { build: bitfitAdapter, resolve: resolveBitfit, ...bitfitFile },
+  PROMPT_TUNING: { build: promptTuningAdapter, resolve: resolvePromptTuning, ...promptTuningFile },
+  P_TUNING: { build: pTuningAdapter, resolve: resolvePTuning, ...pTuningFile },
+  PREFIX_TUNING: { build: prefixTuningAdapter, resolve: resolvePrefixTuning, ...prefixTuningFile },
+  GRAFT_BOTTLENECK: { build: bottleneckAdapter, resolve: (config) => config, ...bottleneckFile },
 } as const satisfies { [T in AdapterConfig["type"]]: Method<Extract<AdapterConfig, { type: T }>> };
+
+// A config and its method belong together by `type`, which a lookup by a union cannot tell.
+function methodOf({ type }: AdapterConfig): Method<AdapterConfig> {
+  return methods[type] as unknown as Method<AdapterConfig>;
+}
 
 /**
  * The settings in an adapter_config.json.
@@ -42,18 +81,19 @@ export function adapterFromJson(json: Readonly<Record<string, unknown>>): Adapte
 /**
  * The settings with what depends on the model filled in.
  *
- * @throws {UsageError} `lora/no-target` where the method finds nothing to change.
+ * @throws {UsageError} `lora/no-target` where the method finds nothing to change, `adapter/base` where it was made for
+ * another model.
  */
 export function resolveAdapter(config: AdapterConfig, base: Base): AdapterConfig {
-  return methods[config.type].resolve(config, base);
+  return methodOf(config).resolve(config, base);
 }
 
 /** The method with these settings, as it acts in training or in evaluation. */
 export function buildAdapter(config: AdapterConfig, mode: Mode): Adapter {
-  return methods[config.type].build(config, mode);
+  return methodOf(config).build(config, mode);
 }
 
 /** The fields of adapter_config.json. */
 export function adapterToJson(config: AdapterConfig, context: AdapterContext): Record<string, unknown> {
-  return methods[config.type].toJson(config, context);
+  return methodOf(config).toJson(config, context);
 }

@@ -1,4 +1,5 @@
 // An adapter folder: its settings, whether its tensors come in pairs, and, with a model, whether each fits.
+import { describeAdapter, describeTargets } from "../adapters/describe.ts";
 import { type AdapterConfig, adapterFromJson, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
 import { printable } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
@@ -7,6 +8,7 @@ import { openModelFolder } from "../io/hf.ts";
 import { architectureOf } from "../models/mod.ts";
 import { visitModel } from "../objectives/build.ts";
 import { taskOf } from "../objectives/tasks.ts";
+import { baseFacts } from "../train/base_facts.ts";
 import { type AdapterTensorSpec, recordingLeaves } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
 import { attempt, elements, type Findings, sortTensors, tensorFacts } from "./findings.ts";
@@ -46,14 +48,12 @@ export async function inspectAdapter(
 }
 
 function configFacts(config: AdapterConfig, { config: json }: AdapterFile): (readonly [string, string])[] {
-  const { rank, alpha, rslora, dropout, targetModules } = config;
-  const scale = rslora ? alpha / Math.sqrt(rank) : alpha / rank;
-  const targets = typeof targetModules === "string" ? targetModules : targetModules.join(", ");
+  const targets = describeTargets(config);
   const base = json.base_model_name_or_path;
   return [
-    ["method", `LoRA, rank ${rank}, alpha ${alpha} (scale ${Number(scale.toPrecision(4))}${rslora ? ", rsLoRA" : ""})`],
-    ["dropout", String(dropout)],
-    ["targets", printable(targets)],
+    ["method", describeAdapter(config)],
+    ...("dropout" in config ? [["dropout", String(config.dropout)] as const] : []),
+    ...(targets === undefined ? [] : [["targets", targets] as const]),
     ["base", typeof base === "string" ? printable(base) : "not named"],
   ];
 }
@@ -90,9 +90,9 @@ async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<stri
   try {
     const architecture = architectureOf(folder.config);
     const task = taskOf(folder.config, architecture);
-    const modules = [...takeInventory(architecture, task).modules.values()];
+    const facts = baseFacts({ architecture, inventory: takeInventory(architecture, task), config: folder.config });
     const { leaves, inventory } = recordingLeaves();
-    const adapter = buildAdapter(resolveAdapter(config, { type: architecture.type, modules }), "eval");
+    const adapter = buildAdapter(resolveAdapter(config, facts), "eval");
     visitModel(architecture, task, { graph: new Graph(), adapter, leaves });
     return inventory.params;
   } finally {

@@ -1,4 +1,5 @@
 // One reference case: a model, an adapter and batches whose logits, gradients and losses somebody else computed.
+import { savedName } from "../adapters/names.ts";
 import { ConfigError, UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import type { GraftDevice } from "../gpu/device.ts";
@@ -111,13 +112,28 @@ async function logitsError(
   const [start, end] = ["start", "end"].map((side) => expected.get(`${prefix}${side}_logits`));
   const reference = expected.get(`${prefix}logits`) ?? (start && end ? interleave(start, end) : undefined);
   if (reference === undefined) throw new UsageError("parity/expected", "Cannot compare logits as the case has none");
-  const ofTokens = shape.length === 3 && shape[1] === batch.input_ids[0]!.length;
-  const rows = ofTokens ? shownPositions(batch, shape[1]!) : Array.from({ length: data.length / width }, (_, i) => i);
-  return largestDifference(data, reference, rows.map((row) => row * width), width);
+  const T = batch.input_ids[0]!.length;
+  const ofTokens = shape.length === 3 && shape[1] === T;
+  const rows = ofTokens ? shownPositions(batch, T) : Array.from({ length: data.length / width }, (_, i) => i);
+  // The rows of a prompt in front are rows of PEFT's logits.
+  const real = ofTokens ? lastRows(reference, { B: shape[0]!, T, width }) : reference;
+  return largestDifference(data, real, rows.map((row) => row * width), width);
 }
 
 function interleave(start: Float32Array, end: Float32Array): Float32Array {
   return Float32Array.from({ length: 2 * start.length }, (_, i) => (i % 2 === 0 ? start : end)[i >> 1]!);
+}
+
+/** The last T rows of each of B sequences. */
+function lastRows(
+  logits: Float32Array,
+  { B, T, width }: { readonly B: number; readonly T: number; readonly width: number },
+): Float32Array {
+  const each = logits.length / B, wanted = T * width;
+  if (each <= wanted) return logits;
+  const kept = new Float32Array(B * wanted);
+  for (let b = 0; b < B; b++) kept.set(logits.subarray((b + 1) * each - wanted, (b + 1) * each), b * wanted);
+  return kept;
 }
 
 async function lossOf(model: Model, batch: Batch): Promise<number> {
@@ -136,11 +152,10 @@ async function sameText(
   return String([...prompt, ...written!]) === String(reference) ? "same" : "different";
 }
 
-/** `grad.…lora_A.default.weight`: PEFT's name in memory has the adapter's name in it, the saved one has not. */
 function gradientError(found: ReadonlyMap<string, Float32Array>, expected: ReadonlyMap<string, Float32Array>): number {
   const wanted = new Map(
     [...expected].filter(([name]) => name.startsWith("grad.")).map(([name, g]) =>
-      [name.slice("grad.".length).replace(".modules_to_save", "").replace(".default", ""), g] as const
+      [savedName(name.slice("grad.".length)), g] as const
     ),
   );
   const names = new Set([...wanted.keys(), ...found.keys()]);
@@ -197,14 +212,12 @@ async function adapterErrors(
   model.disableAdapter();
   const disabled = await lossOf(model, first);
   model.setAdapter(name);
+  const off = known.disabled_loss === undefined ? {} : { disabled_loss: Math.abs(disabled - known.disabled_loss) };
+  if (known.merged_loss === undefined) return { final_adapter, ...off };
   await model.merge();
   const merged = await lossOf(model, first);
   await model.unmerge();
-  return {
-    final_adapter,
-    ...(known.disabled_loss === undefined ? {} : { disabled_loss: Math.abs(disabled - known.disabled_loss) }),
-    ...(known.merged_loss === undefined ? {} : { merged_loss: Math.abs(merged - known.merged_loss) }),
-  };
+  return { final_adapter, ...off, merged_loss: Math.abs(merged - known.merged_loss) };
 }
 
 function isOk(found: Omit<CaseReport, "ok">): boolean {

@@ -6,13 +6,15 @@ import { encodeJson, readJson, statOrUndefined, withIoErrors } from "./files.ts"
 import { fromMlx, isMlxConfig, MLX_WEIGHTS } from "./mlx_adapter.ts";
 import { fileInside } from "./safe_path.ts";
 import { openSafetensors } from "./safetensors.ts";
-import { encodeSafetensors } from "./safetensors_write.ts";
+import { encodeSafetensors, type TensorBytes } from "./safetensors_write.ts";
 import { isJsonObject } from "./strict_json.ts";
 import { asBytes, toF32 } from "./tensor_dtype.ts";
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
 const CARD = "README.md";
+/** Layers that make what PEFT saves: PEFT has no file for them. */
+const ENCODER = "graft_encoder.safetensors";
 
 /** A tensor of an adapter. */
 export interface AdapterTensor {
@@ -28,6 +30,8 @@ export interface AdapterFile {
   readonly config: Readonly<Record<string, unknown>>;
   /** Tensors under the names of the file. */
   readonly tensors: ReadonlyMap<string, AdapterTensor>;
+  /** The layers that made them (P-tuning, projected prefixes), where Graft saved the folder. */
+  readonly encoder?: ReadonlyMap<string, AdapterTensor>;
   /** What is odd but usable, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -38,6 +42,8 @@ export interface WriteAdapterOptions extends WriteOptions {
   readonly config: Readonly<Record<string, unknown>>;
   /** Tensors under PEFT's saved names. */
   readonly tensors: ReadonlyMap<string, AdapterTensor>;
+  /** The layers that made them, in a file of their own. */
+  readonly encoder?: ReadonlyMap<string, AdapterTensor>;
   /** Text of README.md. Without it a short card is written where there is none yet. */
   readonly readme?: string;
 }
@@ -62,14 +68,21 @@ export async function readAdapterFolder(path: string): Promise<AdapterFile> {
   const weights = await fileInside(path, name);
   if (weights === undefined) throw await noWeights(path, name);
   const warnings: string[] = [];
-  const file = await openSafetensors(weights);
+  const tensors = await readTensors(weights);
+  if (tensors.size === 0) warnings.push(`${name} holds no tensor.`);
+  const encoder = await fileInside(path, ENCODER);
+  const read = { config, tensors, warnings, ...(isMlx ? fromMlx(config, tensors, path) : {}) };
+  return { ...read, ...(encoder === undefined ? {} : { encoder: await readTensors(encoder) }) };
+}
+
+async function readTensors(path: string): Promise<Map<string, AdapterTensor>> {
+  const file = await openSafetensors(path);
   try {
-    if (file.tensors.size === 0) warnings.push(`${name} holds no tensor.`);
     const tensors = new Map<string, AdapterTensor>();
     for (const [name, { dtype, shape }] of file.tensors) {
-      tensors.set(name, { shape, data: toF32(dtype, await file.read(name), { name, path: weights }) });
+      tensors.set(name, { shape, data: toF32(dtype, await file.read(name), { name, path }) });
     }
-    return { config, tensors, warnings, ...(isMlx ? fromMlx(config, tensors, path) : {}) };
+    return tensors;
   } finally {
     file.close();
   }
@@ -140,26 +153,32 @@ async function noWeights(folder: string, name: string): Promise<CheckpointError>
  * @throws {IoError}
  */
 export async function writeAdapterFolder(path: string, options: WriteAdapterOptions): Promise<void> {
-  const { config, tensors, readme, fs = Deno } = options;
+  const { config, tensors, encoder, readme, fs = Deno } = options;
   if (typeof config["peft_type"] !== "string") {
     throw new CheckpointError("adapter/peft-type", 'Cannot write an adapter as its config has no "peft_type"', {
       path,
     });
   }
-  const entries = Array.from(tensors, ([name, { shape, data }]) => {
-    if (data.length !== shape.reduce((a, b) => a * b, 1)) {
-      const message = `Cannot write "${printable(name)}" as it must be [${shape}]: received ${data.length} elements`;
-      throw new CheckpointError("adapter/shape", message, { path });
-    }
-    return { name, dtype: "F32" as const, shape, data: asBytes(data) };
-  });
+  const encode = (list: ReadonlyMap<string, AdapterTensor>) =>
+    encodeSafetensors([...list].map((entry) => stored(entry, path)), { metadata: { format: "pt" } });
   const files = new Map<string, FileContent>([
-    [WEIGHTS, encodeSafetensors(entries, { metadata: { format: "pt" } })],
+    [WEIGHTS, encode(tensors)],
+    ...(encoder ? [[ENCODER, encode(encoder)] as const] : []),
     [CONFIG, encodeJson({ ...config, inference_mode: true })],
   ]);
   if (readme !== undefined) files.set(CARD, readme);
   else if (await statOrUndefined(`${path}/${CARD}`) === undefined) files.set(CARD, modelCard(config));
   await writeFiles(path, files, { fs, last: CONFIG });
+  // Layers of an older adapter would be taken for those of this one.
+  if (!encoder && await statOrUndefined(`${path}/${ENCODER}`) !== undefined) await Deno.remove(`${path}/${ENCODER}`);
+}
+
+function stored([name, { shape, data }]: readonly [string, AdapterTensor], path: string): TensorBytes {
+  if (data.length !== shape.reduce((a, b) => a * b, 1)) {
+    const message = `Cannot write "${printable(name)}" as it must be [${shape}]: received ${data.length} elements`;
+    throw new CheckpointError("adapter/shape", message, { path });
+  }
+  return { name, dtype: "F32", shape, data: asBytes(data) };
 }
 
 /** A model card with the header that the Hugging Face Hub reads. */

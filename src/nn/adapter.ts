@@ -80,6 +80,8 @@ export interface Adapter {
   readonly virtualTokens?: number;
   /** Vectors [virtualTokens, D] of those positions, in place of token vectors. */
   prompt?(m: ModelScope, D: number): Value;
-  /** Keys and values [virtualTokens, 2·K·E] of those positions in one layer, keys in the first K·E columns. */
-  prefix?(site: AttentionSite): Value;
+  /** Keys and values of those positions in one layer: columns of a table [virtualTokens, W], K·E of keys, then of values. */
+  prefix?(site: AttentionSite): { readonly table: Value; readonly at: number };
+  /** What is saved in place of the trained tensors where those only make it; these are kept in a file of their own. */
+  outputs?(m: ModelScope): ReadonlyMap<string, Value>;
 }

@@ -34,6 +34,7 @@ export function decodeSequence({ graph, S, Tmax, position, prefix }: DecodeSeque
     N: S,
     length: Tmax,
     addPositions: (x, table) => add(x, embedding(table, position)),
+    lead: (x) => x, // the positions in front were read with the prompt
     rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position, heads, E }),
     attend: (qkv, heads) => attentionDecode({ ...qkv, ...caches(heads), position }, { S, Tmax, ...heads }),
     attendPacked: (qkv, heads) => attentionDecodePacked({ qkv, ...caches(heads), position }, { S, Tmax, ...heads }),

@@ -1,4 +1,4 @@
-// Token vectors: y[N, D] = W[token], adapted when the method says so.
+// Token vectors: y[N, D] = W[token], adapted when the method says so; positions in front get the method's own vectors.
 import type { Value } from "../graph/graph.ts";
 import { embedding } from "../ops/embedding.ts";
 import type { EmbedSite } from "./adapter.ts";
@@ -16,7 +16,9 @@ export function embed(m: ModelScope, name: string, tokens: Value, { V, D }: Embe
   return within(m, name, () => {
     m.leaves.site?.(info);
     const site = embedSite(m, info, weight(m, "weight", [V, D]));
-    return m.adapter?.embed && m.adapter.adapts(info) ? m.adapter.embed(site, tokens) : site.base(tokens);
+    const rows = m.adapter?.embed && m.adapter.adapts(info) ? m.adapter.embed(site, tokens) : site.base(tokens);
+    const prompt = m.adapter?.prompt?.(m, D);
+    return prompt ? m.sequence.lead(rows, prompt) : rows;
   });
 }
 

@@ -1,6 +1,7 @@
 // All positions of a batch at once: training, evaluation, scoring.
 import type { Value } from "../graph/graph.ts";
 import { attention, attentionPacked } from "../ops/attention.ts";
+import { lead } from "../ops/lead.ts";
 import { addPositions } from "../ops/positions.ts";
 import { rope } from "../ops/rope.ts";
 import type { Sequence } from "./sequence.ts";
@@ -22,6 +23,7 @@ export function fullSequence({ B, T, mask, causal = true }: FullSequenceOptions)
     N: B * T,
     length: T,
     addPositions: (x, table) => addPositions(x, table, { T }),
+    lead: (x, table, options = {}) => lead(x, table, { T, ...options }),
     rotate: (x, { cos, sin }, { heads, E }) => rope(x, { cos, sin }, { B, T, heads, E }),
     attend: ({ q, k, v }, heads) => attention({ q, k, v, ...padding }, { B, T, causal, ...heads }),
     attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal, ...heads }),

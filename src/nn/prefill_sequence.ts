@@ -2,6 +2,7 @@
 import type { Graph, Value } from "../graph/graph.ts";
 import { add } from "../ops/elementwise.ts";
 import { embedding } from "../ops/embedding.ts";
+import { leadAt } from "../ops/lead.ts";
 import { attentionPrefill, attentionPrefillPacked } from "../ops/prefill.ts";
 import { ropeAt } from "../ops/rope.ts";
 import { cacheLeaves } from "./decode_sequence.ts";
@@ -29,6 +30,7 @@ export function prefillSequence({ graph, positions, prefix, ...sizes }: PrefillS
     N: S * C,
     length: Tmax,
     addPositions: (x, table) => add(x, embedding(table, positions)),
+    lead: (x, table, options = {}) => leadAt(x, table, { positions, ...options }),
     rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position: positions, heads, E }),
     attend: (qkv, heads) => attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...sizes, ...heads }),
     attendPacked: (qkv, heads) => attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...sizes, ...heads }),

@@ -16,15 +16,29 @@ export type Init =
 /** How a fresh tensor of an adapter starts. */
 export type AdapterInit =
   | Init
-  /** A weight of the base, or what `make` does with it; `tensor` gives the adapter's tensors that come before this one. */
+  | { readonly kind: "constant"; readonly value: number }
+  /** A weight of the base, or what `make` makes of it. */
   | {
     readonly kind: "base";
     readonly weight: string;
-    readonly make?: (
-      weight: Float32Array<ArrayBuffer>,
-      tensor: (name: string) => Float32Array<ArrayBuffer>,
-    ) => Float32Array<ArrayBuffer>;
+    readonly make?: (weight: Float32Array<ArrayBuffer>, made: MadeFrom) => Float32Array<ArrayBuffer>;
   };
+
+/** What a tensor may be made from beside a weight. */
+export interface MadeFrom {
+  /** The values of a tensor of the adapter that comes before this one. */
+  readonly tensor: (name: string) => Float32Array<ArrayBuffer>;
+  /** Seed of the adapter. */
+  readonly seed: number;
+}
+
+/** Options of {@linkcode LeafSource.frozen}. */
+export interface FrozenOptions {
+  /** Seed of its own: the tensor is the same whatever the seed of the adapter. */
+  readonly seed?: number;
+  /** Whether it follows from the base and the other tensors, so that it is not saved. */
+  readonly derived?: boolean;
+}
 
 /** Where the tensors of a program come from: recorded, frozen, or trained in flat storage. */
 export interface LeafSource {
@@ -32,8 +46,8 @@ export interface LeafSource {
   weight(graph: Graph, name: string, shape: Shape, init: Init): Value;
   /** A tensor of the adapter, under the name that PEFT saves. */
   param(graph: Graph, name: string, shape: Shape, init: AdapterInit): Value;
-  /** A tensor of the adapter that is saved with it but never trained. */
-  frozen(graph: Graph, name: string, shape: Shape, init: AdapterInit): Value;
+  /** A tensor of the adapter that is never trained. */
+  frozen(graph: Graph, name: string, shape: Shape, init: AdapterInit, options?: FrozenOptions): Value;
   /** A table computed from the configuration, such as rotary angles. */
   constant(graph: Graph, name: string, shape: Shape, make: () => Float32Array<ArrayBuffer>): Value;
   /** The input of per-step numbers (seed, step, rates): u32 words, see core/scalars.ts. */

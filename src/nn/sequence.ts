@@ -1,6 +1,7 @@
 // How the rows of a program map to positions. A model says "attend" or "rotate"; whether all positions of a batch are
 // computed at once (training, evaluation) or one position a run with a cache (generation) is decided here.
 import type { Value } from "../graph/graph.ts";
+import type { LeadOptions } from "../ops/lead.ts";
 
 /** Heads of an attention layer. */
 export interface Heads {
@@ -28,6 +29,8 @@ export interface Sequence {
   readonly length: number;
   /** x[N, D] plus the row's entry of table[P, D]. */
   addPositions(x: Value, table: Value): Value;
+  /** x[N, C] with columns of table[P, W] in the first P positions of every sequence, in place of their own. */
+  lead(x: Value, table: Value, options?: LeadOptions): Value;
   /** Rotary embedding of x[N, heads·E]. */
   rotate(x: Value, tables: RotaryTables, dims: { readonly heads: number; readonly E: number }): Value;
   /** Attention within each sequence: q[N, H·E], k and v[N, K·E] → [N, H·E]. */

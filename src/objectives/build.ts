@@ -5,6 +5,8 @@ import type { Adapter } from "../nn/adapter.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import type { LeafSource } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
+import { withPrefixes } from "../nn/prefixed.ts";
+import { leadBatch } from "./lead_batch.ts";
 import type { Arranged, Inputs, Task } from "./task.ts";
 
 /** The inputs of a batch as leaves of `graph`, under their names. */
@@ -35,8 +37,8 @@ export interface VisitOptions {
 
 /** Build the model once for one token, so that `leaves` learns what it is made of. */
 export function visitModel(architecture: Architecture, task: Task, { graph, adapter, leaves }: VisitOptions): void {
-  const arranged = task.arrange(task.specimen({ B: 1, T: 1 }), architecture);
+  const arranged = task.arrange(leadBatch(task.specimen({ B: 1, T: 1 }), task, adapter), architecture);
   const inputs = inputLeaves(graph, arranged);
   const sequence = taskSequence(task, architecture, inputs, arranged);
-  task.logits({ graph, adapter, sequence, leaves }, architecture, inputs);
+  task.logits(withPrefixes({ graph, adapter, sequence, leaves }), architecture, inputs);
 }

@@ -70,6 +70,7 @@ export {
   type DecodeState,
 } from "./decode.ts";
 export { detach } from "./detach.ts";
+export { doraScale, type DoraScaleInputs } from "./dora_scale.ts";
 export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";
 export { embedding, gatherRows } from "./embedding.ts";
@@ -82,6 +83,7 @@ export {
   type LinearCrossEntropyRowsOptions,
 } from "./linear_cross_entropy.ts";
 export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
+export { lead, leadAt, type LeadOptions } from "./lead.ts";
 export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";
 export { addPositions, type AddPositionsOptions } from "./positions.ts";
 export { rmsNorm, type RmsNormOptions } from "./rms_norm.ts";
@@ -90,7 +92,9 @@ export { type RopeScaling } from "./rope_scaling.ts";
 export { type RopeTableOptions, type RopeTables, ropeTables } from "./rope_tables.ts";
 export { argmax, penalizeRepeats, sample, type SampleOptions } from "./sample.ts";
 export { scaleBy, scaleByWord } from "./scale_by.ts";
+export { scaleColumns, scaleRows } from "./scale_columns.ts";
 export { mse, type MseOptions } from "./mse.ts";
+export { sliceColumns, type SliceColumnsOptions } from "./slice_columns.ts";
 export { softmax } from "./softmax.ts";
 export { dot, mean, rowSum, sum } from "./sum.ts";
 export { type Word } from "./word.ts";

@@ -4,10 +4,14 @@ import { size } from "../core/dims.ts";
 import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { hubNameOf } from "../io/hub_cache.ts";
-import { readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
+import { type AdapterFile, readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
 import { visitModel } from "../objectives/build.ts";
+import { read, run } from "../gpu/executable.ts";
+import { fullSequence } from "../nn/full_sequence.ts";
+import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves } from "./leaves.ts";
+import { modelScope, program } from "./programs.ts";
 import type { AdapterState, ModelState } from "./state.ts";
 import { adapterTensors, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
 
@@ -29,7 +33,7 @@ export async function addAdapter(
   { name = DEFAULT_NAME, seed = 42 }: { readonly name?: string; readonly seed?: number },
 ): Promise<void> {
   const adapter = prepare(state, withHeads(state, config), name);
-  await writeAdapter(state, adapter, await firstValues(state, adapter, seed));
+  await writeAdapter(state, adapter, await completeValues(state, adapter, { seed, given: new Map() }));
   use(state, adapter);
 }
 
@@ -40,18 +44,21 @@ function withHeads({ task, fresh }: ModelState, config: AdapterConfig): AdapterC
   return { ...config, modulesToSave: [...new Set([...config.modulesToSave, ...modules])] };
 }
 
-/** The first values of every tensor, in order: some are made of weights of the base, or of tensors before them. */
-async function firstValues(
+/** The values that are given, and first ones for the others: some are made of weights of the base, or of those before. */
+async function completeValues(
   state: ModelState,
   { tensors }: AdapterState,
-  seed: number,
+  { seed, given }: { readonly seed: number; readonly given: ReadonlyMap<string, Float32Array> },
 ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
   const values = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const { name, shape, init } of tensors.values()) {
-    if (init.kind !== "base") values.set(name, initialValues({ name, shape, init }, seed));
+  const tensor = (earlier: string) => values.get(earlier)!;
+  for (const { name, shape, init, frozen } of tensors.values()) {
+    const known = given.get(name) as Float32Array<ArrayBuffer> | undefined;
+    if (known) values.set(name, known);
+    else if (init.kind !== "base") values.set(name, initialValues({ name, shape, init }, frozen?.seed ?? seed));
     else {
       const weight = await readBase(state, init.weight);
-      values.set(name, init.make?.(weight, (earlier) => values.get(earlier)!) ?? weight);
+      values.set(name, init.make?.(weight, { tensor, seed }) ?? weight);
     }
   }
   return values;
@@ -64,21 +71,34 @@ export async function loadAdapter(
   { name = DEFAULT_NAME, warn = () => {} }: LoadAdapterOptions,
 ): Promise<void> {
   const file = await readAdapterFolder(path);
-  const config = adapterFromJson(file.config);
+  const settings = adapterFromJson(file.config);
+  const config = file.encoder ? { ...settings, encoder: true } as AdapterConfig : settings;
   const adapter = prepare(state, config, name);
-  checkKeys(path, adapter.tensors, file.tensors);
+  const given = file.encoder ? trainedTensors(file, adapter) : file.tensors;
+  checkKeys(path, adapter.tensors, given);
   file.warnings.forEach(warn);
   const unknown = Object.keys(config.unknown);
   if (unknown.length > 0) warn(`adapter_config.json has unknown fields: ${unknown.map(printable).join(", ")}`);
-  const tensors = [...file.tensors].map(([key, { data }]) => [key, data as Float32Array<ArrayBuffer>] as const);
-  await writeAdapter(state, adapter, new Map(tensors));
+  const tensors = new Map([...given].map(([key, { data }]) => [key, data] as const));
+  await writeAdapter(state, adapter, await completeValues(state, adapter, { seed: 0, given: tensors }));
   use(state, adapter);
+}
+
+/** What was trained where the file holds what that makes: prompts and prefixes that layers make. */
+function trainedTensors({ tensors, encoder }: AdapterFile, { config }: AdapterState): AdapterFile["tensors"] {
+  const { outputs } = buildAdapter(config, "eval");
+  if (!outputs) return tensors;
+  return new Map([...tensors].filter(([name]) => name !== "prompt_embeddings").concat([...encoder!]));
 }
 
 /** See {@linkcode Model.saveAdapter}. */
 export async function saveAdapter(state: ModelState, path: string): Promise<void> {
   const { config, tensors, targets } = requireAdapter(state);
   const values = await adapterTensors(state);
+  const made = await madeTensors(state);
+  const shaped = ([key, data]: readonly [string, Float32Array]) =>
+    [key, { shape: tensors.get(key)!.shape, data }] as const;
+  const isEncoder = (key: string) => made.size > 0 && !key.startsWith("base_model.");
   const json = adapterToJson(config, {
     baseModel: state.path === undefined ? null : hubNameOf(state.path),
     taskType: state.task.taskType,
@@ -86,8 +106,25 @@ export async function saveAdapter(state: ModelState, path: string): Promise<void
   });
   await writeAdapterFolder(path, {
     config: json,
-    tensors: new Map([...values].map(([key, data]) => [key, { shape: tensors.get(key)!.shape, data }])),
+    tensors: new Map([...made, ...[...values].filter(([key]) => !isEncoder(key)).map(shaped)]),
+    ...(made.size > 0 ? { encoder: new Map([...values].filter(([key]) => isEncoder(key)).map(shaped)) } : {}),
   });
+}
+
+/** What the method saves in place of the tensors that make it. */
+async function madeTensors(state: ModelState): Promise<AdapterFile["tensors"]> {
+  const { config, name } = requireAdapter(state);
+  const { outputs } = buildAdapter(config, "eval");
+  if (!outputs) return new Map();
+  const { executable, results } = await program(state, `outputs of ${name}`, () => {
+    const graph = new Graph(state.device.target);
+    const { m, constants } = modelScope(state, { graph, sequence: fullSequence({ B: 1, T: 1 }), trained: "nothing" });
+    return { graph, constants, inputs: {}, results: Object.fromEntries(outputs(m)) };
+  });
+  run(executable);
+  const entries = Object.entries(results);
+  const values = await read(executable, entries.map(([, value]) => value));
+  return new Map(entries.map(([key, { shape }], i) => [key, { shape, data: values[i]! }]));
 }
 
 /** See {@linkcode Model.setAdapter}. */
@@ -116,8 +153,9 @@ function prepare(state: ModelState, given: AdapterConfig, name: string): Adapter
       `Cannot add an adapter called "${printable(name)}" as the model has one already`,
     );
   }
-  const { architecture: { type }, inventory: base } = state;
-  const config = resolveAdapter(given, { type, modules: [...base.modules.values()] });
+  const { architecture, inventory: base, tokenizerOrNone: tokenizer } = state;
+  const facts = baseFacts({ architecture, inventory: base, config: state.config, tokenizer });
+  const config = resolveAdapter(given, facts);
   const adapter = buildAdapter(config, "eval");
   const targets = [...base.modules.values()].filter((site) =>
     (site.kind === "embedding" ? adapter.embed : adapter.linear) && adapter.adapts(site)
@@ -146,7 +184,7 @@ function checkKeys(
     `${names.slice(0, LISTED).map(printable).join(", ")}${
       names.length > LISTED ? ` and ${names.length - LISTED} more` : ""
     }`;
-  const missing = [...wanted.keys()].filter((key) => !found.has(key));
+  const missing = [...wanted.keys()].filter((key) => !found.has(key) && !wanted.get(key)!.frozen?.derived);
   const surplus = [...found.keys()].filter((key) => !wanted.has(key));
   const problems: string[] = [];
   if (missing.length > 0) problems.push(`${missing.length} of ${wanted.size} tensors are missing: ${list(missing)}`);

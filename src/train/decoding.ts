@@ -18,7 +18,7 @@ import { scalarsLeaf } from "../optim/norm.ts";
 import type { GenerateOptions, SamplingOptions } from "./generate.ts";
 import type { Model } from "./model.ts";
 import { modelScope, program } from "./programs.ts";
-import { activeAdapter, type ModelState, type Program } from "./state.ts";
+import { activeAdapter, methodInUse, type ModelState, type Program } from "./state.ts";
 
 /** Runs before the first look, and at most before one. */
 const FIRST_LOOK = 4, MOST_RUNS = 64;
@@ -35,14 +35,15 @@ const CHUNK_ROWS = 256, CHUNK = { least: 16, most: 64 };
 /** The next token of every sequence, run by run; undefined where a sequence has ended. */
 export async function* decode(
   model: Model,
-  prompts: readonly (readonly number[])[],
+  given: readonly (readonly number[])[],
   { maxNewTokens = 128, ignoreEos = false, ...sampling }: GenerateOptions,
 ): AsyncGenerator<(number | undefined)[], void, void> {
   const { state } = model;
   const { positions } = state.architecture;
-  const S = prompts.length;
+  const S = given.length;
+  const prompts = withLead(state, given);
   const longest = Math.max(...prompts.map((p) => p.length));
-  checkPrompts(state, prompts, longest);
+  checkPrompts(state, given, longest);
   const counts = prompts.map((p) => Math.min(maxNewTokens, positions - p.length));
   const total = Math.min(longest + maxNewTokens, positions);
   const Tmax = Math.min(Math.ceil(total / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, positions);
@@ -79,6 +80,12 @@ export async function* decode(
   } finally {
     places.get(state)!.delete(place.prefix);
   }
+}
+
+/** Prompts behind the positions of the adapter; its vectors replace the tokens there, which are none of the vocabulary. */
+function withLead(state: ModelState, prompts: readonly (readonly number[])[]): readonly (readonly number[])[] {
+  const P = methodInUse(state)?.virtualTokens ?? 0;
+  return P === 0 ? prompts : prompts.map((ids) => [...new Array<number>(P).fill(state.architecture.V), ...ids]);
 }
 
 /** The states of one generation: S sequences of up to Tmax positions, under names that begin with `prefix`. */

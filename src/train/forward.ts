@@ -5,12 +5,13 @@ import { UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import { read, run, write } from "../gpu/executable.ts";
 import type { Value } from "../graph/graph.ts";
+import { leadBatch } from "../objectives/lead_batch.ts";
 import { type Arranged, type ArrangeOptions, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import { lossBoost, unboosted } from "./boost.ts";
 import { batchScope, program, type Trained } from "./programs.ts";
-import { activeAdapter, type ModelState, type Program } from "./state.ts";
+import { activeAdapter, methodInUse, type ModelState, type Program } from "./state.ts";
 
 /** What {@linkcode Model.forward} returns. */
 export interface ForwardResult {
@@ -54,8 +55,18 @@ export function writeBatch(
 }
 
 /** Check a batch and arrange it for this model and its task. */
-export function prepareBatch({ task, architecture }: ModelState, batch: Batch, options?: ArrangeOptions): Arranged {
-  return task.arrange(batch, architecture, options);
+export function prepareBatch(state: ModelState, batch: Batch, options?: ArrangeOptions): Arranged {
+  const { task, architecture } = state;
+  return task.arrange(leadBatch(batch, task, methodInUse(state)), architecture, options);
+}
+
+/** What can be read of the logits: all rows but those of the positions in front. */
+function withoutLead(logits: ForwardResult["logits"], { T }: Arranged, P: number): ForwardResult["logits"] {
+  const { shape: [B = 0, rows, width = 0], data } = logits;
+  if (P === 0 || logits.shape.length < 3 || rows !== T) return logits;
+  const kept = new Float32Array(B * (T - P) * width);
+  for (let b = 0; b < B; b++) kept.set(data.subarray((b * T + P) * width, (b + 1) * T * width), b * (T - P) * width);
+  return { shape: [B, T - P, width], data: kept };
 }
 
 /** See {@linkcode Model.forward}. */
@@ -73,7 +84,9 @@ export async function forward(state: ModelState, batch: Batch): Promise<ForwardR
   run(made.executable);
   const { loss, logits } = made.results as Record<"loss" | "logits", Value>;
   const [lossValue, data] = await read(made.executable, [loss, logits]);
-  return { loss: items > 0 ? lossValue![0]! : undefined, logits: { shape: task.shape(arranged), data: data! } };
+  const all = { shape: task.shape(arranged), data: data! };
+  const P = methodInUse(state)?.virtualTokens ?? 0;
+  return { loss: items > 0 ? lossValue![0]! : undefined, logits: withoutLead(all, arranged, P) };
 }
 
 /** See {@linkcode Model.gradients}. */

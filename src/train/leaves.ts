@@ -1,6 +1,6 @@
 // Where the tensors of a program come from: first recorded, to learn what a model has; then resident.
 import { type Shape, size } from "../core/dims.ts";
-import type { AdapterInit, Init, LeafSource, SiteInfo } from "../nn/scope.ts";
+import type { AdapterInit, FrozenOptions, Init, LeafSource, SiteInfo } from "../nn/scope.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 
 /** A tensor by its name. */
@@ -13,8 +13,8 @@ export interface TensorSpec {
 /** A tensor of an adapter. */
 export interface AdapterTensorSpec extends Omit<TensorSpec, "init"> {
   readonly init: AdapterInit;
-  /** Saved with the adapter, but not trained. */
-  readonly frozen?: boolean;
+  /** Set where it is not trained. */
+  readonly frozen?: FrozenOptions;
 }
 
 /** What a model and its adapter are made of. */
@@ -47,8 +47,8 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
       inventory.params.set(name, { name, shape, init });
       return graph.leaf("param", name, shape);
     },
-    frozen(graph, name, shape, init) {
-      inventory.params.set(name, { name, shape, init, frozen: true });
+    frozen(graph, name, shape, init, options = {}) {
+      inventory.params.set(name, { name, shape, init, frozen: options });
       return graph.leaf("weight", name, shape);
     },
     constant: (graph, name, shape) => graph.leaf("weight", name, shape),

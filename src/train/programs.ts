@@ -5,6 +5,7 @@ import { randomKey } from "../core/random.ts";
 import { compile } from "../gpu/executable.ts";
 import { put, release } from "../gpu/store.ts";
 import { Graph, type Value } from "../graph/graph.ts";
+import { withPrefixes } from "../nn/prefixed.ts";
 import type { LeafSource, ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
 import { inputLeaves, taskSequence } from "../objectives/build.ts";
@@ -42,7 +43,7 @@ export function modelScope(
     adapter: adapter ? buildAdapter(adapter.config, trained === "adapter" ? "train" : "eval") : undefined,
     leaves: residentLeaves(state, adapter, trained, constants),
   };
-  return { m, constants };
+  return { m: withPrefixes(m), constants };
 }
 
 /** The scope of a batch, with its inputs. */

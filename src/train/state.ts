@@ -1,11 +1,12 @@
 // What a loaded model is: resident weights, adapters in flat storage, and the programs compiled so far.
-import type { AdapterConfig } from "../adapters/mod.ts";
+import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
 import type { PackedDType } from "../core/dims.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { GraftDevice } from "../gpu/device.ts";
 import type { Executable } from "../gpu/executable.ts";
 import type { Store } from "../gpu/store.ts";
 import type { Value } from "../graph/graph.ts";
+import type { Adapter } from "../nn/adapter.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import type { Task } from "../objectives/task.ts";
@@ -80,4 +81,10 @@ export function frozenName(adapter: string, tensor: string): string {
 /** The adapter in use, unless it is merged into the weights. */
 export function activeAdapter({ adapters, active, merged }: ModelState): AdapterState | undefined {
   return active === undefined || merged ? undefined : adapters.get(active);
+}
+
+/** What the adapter in use does, as in evaluation. */
+export function methodInUse(state: ModelState): Adapter | undefined {
+  const adapter = activeAdapter(state);
+  return adapter ? buildAdapter(adapter.config, "eval") : undefined;
 }

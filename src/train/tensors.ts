@@ -69,12 +69,13 @@ export function requireAdapter(state: ModelState): AdapterState {
   });
 }
 
-/** Tensors of the adapter in use, by PEFT's saved names. */
+/** Tensors of the adapter in use, by PEFT's saved names, but for those that follow from the others. */
 export async function adapterTensors(state: ModelState): Promise<Map<string, Float32Array>> {
   const { name: adapter, layout, tensors } = requireAdapter(state);
   const trained = await readFlat(state, layout);
   const all = new Map<string, Float32Array>();
   for (const { name, shape, frozen } of tensors.values()) {
+    if (frozen?.derived) continue;
     const buffer = state.store.buffers.get(frozenName(adapter, name));
     const values = frozen
       ? await readBack(state.device, name, [{ buffer: buffer!, offset: 0, length: size(shape) }])
@@ -90,7 +91,7 @@ export async function writeAdapter(
   { name: adapter, layout, tensors }: AdapterState,
   values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
 ): Promise<void> {
-  const frozen = (name: string) => tensors.get(name)!.frozen === true;
+  const frozen = (name: string) => tensors.get(name)!.frozen !== undefined;
   await writeFlat(state, layout, [...values].filter(([name]) => !frozen(name)));
   for (const [name, data] of values) {
     if (frozen(name)) await put(state.store, frozenName(adapter, name), data);

@@ -3,8 +3,10 @@ import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import type { Architecture } from "../models/architecture.ts";
+import { withPrefixes } from "../nn/prefixed.ts";
 import type { LeafSource } from "../nn/scope.ts";
 import { inputLeaves, taskSequence } from "../objectives/build.ts";
+import { leadBatch } from "../objectives/lead_batch.ts";
 import { type Task, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { flatLayout } from "../optim/flat.ts";
@@ -33,14 +35,16 @@ export function traceStep(
 ): { readonly graph: Graph; readonly inventory: Inventory } {
   const { leaves, inventory } = recordingLeaves();
   const graph = new Graph(target);
-  const arranged = task.arrange(task.specimen({ B, T }), architecture);
+  const method = adapter ? buildAdapter(adapter, "train") : undefined;
+  const specimen = leadBatch(task.specimen({ B, T }), task, method);
+  const arranged = task.arrange(specimen, architecture);
   const inputs = inputLeaves(graph, arranged);
-  const m = {
+  const m = withPrefixes({
     graph,
-    adapter: adapter ? buildAdapter(adapter, "train") : undefined,
+    adapter: method,
     sequence: taskSequence(task, architecture, inputs, arranged),
     leaves: adapter ? leaves : trainable(leaves),
-  };
+  });
   const loss = taskLoss(task, m, architecture, inputs, { scale: lossScale(graph) });
   const gradients = backward(graph, loss);
   const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));

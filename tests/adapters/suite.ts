@@ -21,6 +21,8 @@ export interface SuiteCase {
   readonly startsAsBase: boolean;
   /** Whether the adapter can be folded into the weights. */
   readonly merges: boolean;
+  /** Which of its tensors are never trained. */
+  readonly isFrozen?: (key: string) => boolean;
 }
 
 interface Context {
@@ -59,11 +61,14 @@ export function adapterSuite(suite: SuiteCase): void {
   if (suite.merges) {
     test("merged is unmerged to rounding, and undone bit for bit", (c) => merges(c));
     test("a merge that is not finite changes nothing", (c) => refusesMerge(c));
-  }
+  } else test("merging is refused, with what to do instead", (c) => cannotMerge(c));
   if (suite.withDropout) test("dropout acts in training only, the same for the same seed", (c) => drops(suite, c));
 }
 
-async function trainsAlone({ config, startsAsBase }: SuiteCase, { folder, batches, load }: Context): Promise<void> {
+async function trainsAlone(
+  { config, startsAsBase, isFrozen = () => false }: SuiteCase,
+  { folder, batches, load }: Context,
+): Promise<void> {
   const [model, other] = [await load(), await load()];
   const first = batches[0]!;
   const base = await run(model, first);
@@ -75,7 +80,9 @@ async function trainsAlone({ config, startsAsBase }: SuiteCase, { folder, batche
   const before = await model.adapterTensors();
   for await (const _ of train(model, { data: batches.slice(0, 3), learningRate: 1e-2 }));
 
-  for (const [key, data] of await model.adapterTensors()) assertNotEquals(bits(data), bits(before.get(key)!), key);
+  for (const [key, data] of await model.adapterTensors()) {
+    (isFrozen(key) ? assertEquals : assertNotEquals)(bits(data), bits(before.get(key)!), key);
+  }
   for (const [key, data] of await model.weights()) assertEquals(bits(data), bits(weights.get(key)!), key);
   assertEquals(await fileHash(`${folder}/model/model.safetensors`), hash);
   const trained = await run(model, first);
@@ -175,6 +182,16 @@ async function merges({ folder, batches, load }: Context): Promise<void> {
   console.log(`merged against unmerged logits: ${worst.toExponential(1)}`);
   assert(worst < 1e-5); // f32 logits around 1
   assert(worstDifference(base, merged) > 1e-2);
+}
+
+async function cannotMerge({ folder, batches, load }: Context): Promise<void> {
+  const model = await load();
+  await model.loadAdapter(`${folder}/adapter_final`);
+  const adapted = await run(model, batches[0]!);
+  const error = await assertRejects(() => model.merge(), CheckpointError, "Use it beside the base");
+  assertEquals(error.code, "merge/method");
+  await assertRejects(() => model.saveMerged("never"), CheckpointError);
+  assertEquals(await run(model, batches[0]!), adapted);
 }
 
 async function refusesMerge({ folder, batches, load }: Context): Promise<void> {

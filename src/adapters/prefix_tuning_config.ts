@@ -1,0 +1,45 @@
+// Prefix tuning's settings and their form in adapter_config.json (peft/tuners/prefix_tuning/config.py).
+import { configFile, type ConfigOf, countOrNull, type Field, flag } from "./fields.ts";
+import { PROMPT_FIELDS, PROMPT_IGNORED } from "./prompt.ts";
+
+const first: Field<"zero" | null> = {
+  json: "init_weights",
+  default: null,
+  must: 'null or "zero"',
+  ok: (value) => value === null || value === "zero",
+};
+
+const FIELDS = {
+  ...PROMPT_FIELDS,
+  /** Make the prefixes from token-like vectors by two layers while training. */
+  projection: flag("prefix_projection", false),
+  /** Width between the two layers; that of the vectors by default. */
+  encoderWidth: countOrNull("encoder_hidden_size"),
+  /** N(0, 1), or zeros. */
+  init: first,
+};
+
+/** Settings of prefix tuning, complete. */
+export type PrefixTuningConfig = ConfigOf<"PREFIX_TUNING", typeof FIELDS> & {
+  /** Whether the projection is there to be trained on: files of PEFT hold only what it makes. */
+  readonly encoder?: boolean;
+};
+
+/** Settings of {@linkcode prefixTuning}. */
+export type PrefixTuningOptions = Partial<Omit<PrefixTuningConfig, "type" | "encoder">>;
+
+/** The file. */
+export const prefixTuningFile = configFile("PREFIX_TUNING", FIELDS, {
+  title: "prefix tuning",
+  ignored: PROMPT_IGNORED,
+});
+
+/**
+ * Prefix tuning (arXiv:2101.00190): trained keys and values in front of those of every attention layer.
+ *
+ * @throws {ConfigError} `adapter/<field>` listing every setting that is wrong.
+ */
+export function prefixTuning(options: PrefixTuningOptions = {}): PrefixTuningConfig {
+  const config = prefixTuningFile.create(options);
+  return { ...config, encoder: config.projection };
+}

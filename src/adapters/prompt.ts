@@ -1,0 +1,63 @@
+// What prompt, P- and prefix tuning have in common: the number of positions in front, and what PEFT notes of the model.
+import { UsageError } from "../core/errors.ts";
+import { count, countOrNull, names } from "./fields.ts";
+import type { Base } from "./resolve.ts";
+
+/** Settings of all three. */
+export const PROMPT_FIELDS = {
+  /** Positions in front of every sequence. */
+  virtualTokens: count("num_virtual_tokens", 20),
+  /** Width of their vectors; the model's. */
+  tokenDim: countOrNull("token_dim"),
+  layers: countOrNull("num_layers"),
+  heads: countOrNull("num_attention_heads"),
+  /** 2 where encoder and decoder have positions of their own. */
+  submodules: countOrNull("num_transformer_submodules"),
+  modulesToSave: names("modules_to_save"),
+};
+
+/** Fields of PEFT that say nothing new. */
+export const PROMPT_IGNORED = ["tokenizer_kwargs"];
+
+/** What a model tells the method. */
+export interface PromptFacts {
+  /** The weight that holds the token vectors [V, D]. */
+  readonly table?: string;
+  /** Tokens of the text that the vectors start with. */
+  readonly initTokens?: readonly number[];
+}
+
+type PromptConfig = {
+  readonly virtualTokens: number;
+  readonly tokenDim: number | null;
+  readonly layers: number | null;
+  readonly heads: number | null;
+  readonly submodules: number | null;
+};
+
+/**
+ * The settings with what the model says.
+ *
+ * @throws {UsageError} `adapter/base` if they were made for another one.
+ */
+export function resolvePrompt<C extends PromptConfig>(config: C, base: Base, width: Partial<PromptConfig> = {}): C {
+  const own = { tokenDim: base.D, layers: base.layers, heads: base.heads, submodules: 1, ...width };
+  for (const key of ["tokenDim", "layers", "submodules"] as const) {
+    if (config[key] === null || config[key] === own[key]) continue;
+    throw new UsageError(
+      "adapter/base",
+      `Cannot use this adapter on this ${base.type} model as its ${key} is ${config[key]} and the model's ${own[key]}`,
+    );
+  }
+  return { ...config, ...own };
+}
+
+/** The weight of the token vectors. */
+export function tokenTable({ modules, type }: Base): string {
+  const table = modules.find(({ kind }) => kind === "embedding");
+  if (table) return `${table.path}.weight`;
+  throw new UsageError(
+    "adapter/base",
+    `Cannot put vectors in front of the tokens of a ${type} model: it names no table`,
+  );
+}

@@ -1,0 +1,36 @@
+// Prompt tuning's settings and their form in adapter_config.json (peft/tuners/prompt_tuning/config.py).
+import { configFile, type ConfigOf, oneOf, text } from "./fields.ts";
+import { PROMPT_FIELDS, PROMPT_IGNORED, type PromptFacts } from "./prompt.ts";
+
+const FIELDS = {
+  ...PROMPT_FIELDS,
+  /** N(0, 1), the vectors of a text, or those of random tokens. */
+  init: oneOf("prompt_tuning_init", ["RANDOM", "TEXT", "SAMPLE_VOCAB"], "RANDOM"),
+  /** The text of `"TEXT"`; its tokens are repeated or cut to the number of virtual ones. */
+  initText: text("prompt_tuning_init_text"),
+  tokenizer: text("tokenizer_name_or_path"),
+};
+
+/** Settings of prompt tuning, complete. */
+export type PromptTuningConfig = ConfigOf<"PROMPT_TUNING", typeof FIELDS> & PromptFacts;
+
+/** Settings of {@linkcode promptTuning}. */
+export type PromptTuningOptions = Partial<Omit<PromptTuningConfig, "type" | keyof PromptFacts>>;
+
+/** The file. */
+export const promptTuningFile = configFile("PROMPT_TUNING", FIELDS, {
+  title: "prompt tuning",
+  ignored: PROMPT_IGNORED,
+  problems: ({ init, initText }) =>
+    init === "TEXT" && initText === null ? [["prompt_tuning_init_text", 'must be given with "TEXT"']] : [],
+});
+
+/**
+ * Prompt tuning (arXiv:2104.08691): trained vectors in front of every sequence. They start as vectors of random tokens;
+ * PEFT's own default, N(0, 1), is far larger than real ones and learns little.
+ *
+ * @throws {ConfigError} `adapter/<field>` listing every setting that is wrong.
+ */
+export function promptTuning(options: PromptTuningOptions = {}): PromptTuningConfig {
+  return promptTuningFile.create({ init: options.initText === undefined ? "SAMPLE_VOCAB" : "TEXT", ...options });
+}
