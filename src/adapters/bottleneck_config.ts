@@ -1,7 +1,17 @@
 // Settings of bottleneck adapters. PEFT has none, so the file has a type of Graft's own; the placements and their
 // defaults are those of the adapters library (SeqBn, DoubleSeqBn, ParBn).
 import { ACTIVATION_NAMES, type ActivationName } from "../nn/activation.ts";
-import { configFile, type ConfigOf, type Field, names, oneOf, real, share } from "./fields.ts";
+import {
+  type ConfigBase,
+  type ConfigFile,
+  configFile,
+  type Field,
+  type FieldsOf,
+  names,
+  oneOf,
+  real,
+  share,
+} from "./fields.ts";
 
 /** Where the layers are: behind attention and feed-forward, behind the feed-forward, or beside the feed-forward. */
 export type Placement = "houlsby" | "pfeiffer" | "parallel";
@@ -12,26 +22,36 @@ const factor: Field<number> = {
   ok: (value) => typeof value === "number" && Number.isFinite(value) && value >= 1,
 };
 
-const FIELDS = {
-  placement: oneOf<Placement>("placement", ["houlsby", "pfeiffer", "parallel"], "pfeiffer"),
+/** Settings of bottleneck adapters, complete. */
+export interface BottleneckConfig extends ConfigBase {
+  readonly type: "GRAFT_BOTTLENECK";
+  readonly placement: Placement;
   /** Width of the model over width of the bottleneck. */
+  readonly reductionFactor: number;
+  readonly activation: ActivationName;
+  /** Factor on the output. */
+  readonly scale: number;
+  /** Share of the layer's input that is dropped in training. */
+  readonly dropout: number;
+  readonly modulesToSave: readonly string[];
+}
+
+const FIELDS: FieldsOf<BottleneckConfig> = {
+  placement: oneOf<Placement>("placement", ["houlsby", "pfeiffer", "parallel"], "pfeiffer"),
   reductionFactor: factor,
   activation: oneOf<ActivationName>("non_linearity", ACTIVATION_NAMES, "relu"),
-  /** Factor on the output. */
   scale: real("scaling", 1),
-  /** Share of the layer's input that is dropped in training. */
   dropout: share("dropout"),
   modulesToSave: names("modules_to_save"),
 };
-
-/** Settings of bottleneck adapters, complete. */
-export type BottleneckConfig = ConfigOf<"GRAFT_BOTTLENECK", typeof FIELDS>;
 
 /** Settings of {@linkcode bottleneck}. */
 export type BottleneckOptions = Partial<Omit<BottleneckConfig, "type">>;
 
 /** The file. */
-export const bottleneckFile = configFile("GRAFT_BOTTLENECK", FIELDS, { title: "bottleneck" });
+export const bottleneckFile: ConfigFile<BottleneckConfig> = configFile("GRAFT_BOTTLENECK", FIELDS, {
+  title: "bottleneck",
+});
 
 const DEFAULTS: Readonly<Record<Placement, BottleneckOptions>> = {
   houlsby: { activation: "swish" },

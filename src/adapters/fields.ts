@@ -13,17 +13,17 @@ export interface Field<T> {
   readonly ok: (value: unknown) => boolean;
 }
 
-/** The settings of a method by name. */
-export type Fields = Readonly<Record<string, Field<unknown>>>;
-
-/** The values that a table of settings describes. */
-export type Values<F extends Fields> = { readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never };
-
-/** Settings of one method, complete. */
-export type ConfigOf<T extends string, F extends Fields> = Values<F> & {
-  readonly type: T;
+/** Every method's settings. */
+export interface ConfigBase {
+  /** `peft_type`. */
+  readonly type: string;
   /** Fields of the file that Graft does not know; kept when it is written again. */
   readonly unknown: Readonly<Record<string, unknown>>;
+}
+
+/** A field for each setting of the file; settings that may be undefined come from the model. */
+export type FieldsOf<C extends ConfigBase> = {
+  readonly [K in keyof C as undefined extends C[K] ? never : K extends keyof ConfigBase ? never : K]: Field<C[K]>;
 };
 
 /** What adapter_config.json says beside the method's own settings. */
@@ -61,13 +61,12 @@ export interface ConfigFileOptions<C> {
 }
 
 /** The file of a method whose settings are described by `fields`. */
-export function configFile<const T extends string, F extends Fields>(
-  type: T,
-  fields: F,
-  { title, ignored = [], problems = () => [], fanInFanOut = false }: ConfigFileOptions<ConfigOf<T, F>>,
-): ConfigFile<ConfigOf<T, F>> {
-  type C = ConfigOf<T, F>;
-  const entries = Object.entries(fields);
+export function configFile<C extends ConfigBase>(
+  type: C["type"],
+  fields: FieldsOf<C>,
+  { title, ignored = [], problems = () => [], fanInFanOut = false }: ConfigFileOptions<C>,
+): ConfigFile<C> {
+  const entries = Object.entries(fields) as [keyof C & string, Field<unknown>][];
   const known = new Set([...COMMON, ...ignored, ...entries.map(([, { json }]) => json)]);
   const check = (config: C): C => {
     const wrong = entries
@@ -84,14 +83,14 @@ export function configFile<const T extends string, F extends Fields>(
   };
   const defaults = Object.fromEntries(entries.map(([key, field]) => [key, field.default]));
   return {
-    create: (options) => check({ type, ...defaults, unknown: {}, ...options } as C),
+    create: (options) => check({ type, ...defaults, unknown: {}, ...options } as unknown as C),
     fromJson: (json) =>
       check({
         type,
         // null means the default in PEFT's files, as a missing field does.
         ...Object.fromEntries(entries.map(([key, field]) => [key, json[field.json] ?? field.default])),
         unknown: Object.fromEntries(Object.entries(json).filter(([key]) => !known.has(key))),
-      } as C),
+      } as unknown as C),
     toJson: (config, context) => ({
       ...config.unknown,
       auto_mapping: null,

@@ -1,6 +1,6 @@
 // Prefix tuning's settings and their form in adapter_config.json (peft/tuners/prefix_tuning/config.py).
-import { configFile, type ConfigOf, countOrNull, type Field, flag } from "./fields.ts";
-import { PROMPT_FIELDS, PROMPT_IGNORED } from "./prompt.ts";
+import { type ConfigFile, configFile, countOrNull, type Field, type FieldsOf, flag } from "./fields.ts";
+import { PROMPT_FIELDS, PROMPT_IGNORED, type PromptConfig } from "./prompt.ts";
 
 const first: Field<"zero" | null> = {
   json: "init_weights",
@@ -9,27 +9,31 @@ const first: Field<"zero" | null> = {
   ok: (value) => value === null || value === "zero",
 };
 
-const FIELDS = {
-  ...PROMPT_FIELDS,
-  /** Make the prefixes from token-like vectors by two layers while training. */
-  projection: flag("prefix_projection", false),
-  /** Width between the two layers; that of the vectors by default. */
-  encoderWidth: countOrNull("encoder_hidden_size"),
-  /** N(0, 1), or zeros. */
-  init: first,
-};
-
 /** Settings of prefix tuning, complete. */
-export type PrefixTuningConfig = ConfigOf<"PREFIX_TUNING", typeof FIELDS> & {
+export interface PrefixTuningConfig extends PromptConfig {
+  readonly type: "PREFIX_TUNING";
+  /** Make the prefixes from token-like vectors by two layers while training. */
+  readonly projection: boolean;
+  /** Width between the two layers; that of the vectors by default. */
+  readonly encoderWidth: number | null;
+  /** N(0, 1), or zeros. */
+  readonly init: "zero" | null;
   /** Whether the projection is there to be trained on: files of PEFT hold only what it makes. */
   readonly encoder?: boolean;
+}
+
+const FIELDS: FieldsOf<PrefixTuningConfig> = {
+  ...PROMPT_FIELDS,
+  projection: flag("prefix_projection", false),
+  encoderWidth: countOrNull("encoder_hidden_size"),
+  init: first,
 };
 
 /** Settings of {@linkcode prefixTuning}. */
 export type PrefixTuningOptions = Partial<Omit<PrefixTuningConfig, "type" | "encoder">>;
 
 /** The file. */
-export const prefixTuningFile = configFile("PREFIX_TUNING", FIELDS, {
+export const prefixTuningFile: ConfigFile<PrefixTuningConfig> = configFile("PREFIX_TUNING", FIELDS, {
   title: "prefix tuning",
   ignored: PROMPT_IGNORED,
 });

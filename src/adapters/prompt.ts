@@ -1,39 +1,34 @@
 // What prompt, P- and prefix tuning have in common: the number of positions in front, and what PEFT notes of the model.
 import { UsageError } from "../core/errors.ts";
-import { count, countOrNull, names } from "./fields.ts";
+import { type ConfigBase, count, countOrNull, type FieldsOf, names } from "./fields.ts";
 import type { Base } from "./resolve.ts";
 
 /** Settings of all three. */
-export const PROMPT_FIELDS = {
+export interface PromptConfig extends ConfigBase {
   /** Positions in front of every sequence. */
-  virtualTokens: count("num_virtual_tokens", 20),
+  readonly virtualTokens: number;
   /** Width of their vectors; the model's. */
+  readonly tokenDim: number | null;
+  readonly layers: number | null;
+  readonly heads: number | null;
+  /** 2 where encoder and decoder have positions of their own. */
+  readonly submodules: number | null;
+  /** Modules that are trained in full. */
+  readonly modulesToSave: readonly string[];
+}
+
+/** Their fields. */
+export const PROMPT_FIELDS: FieldsOf<PromptConfig> = {
+  virtualTokens: count("num_virtual_tokens", 20),
   tokenDim: countOrNull("token_dim"),
   layers: countOrNull("num_layers"),
   heads: countOrNull("num_attention_heads"),
-  /** 2 where encoder and decoder have positions of their own. */
   submodules: countOrNull("num_transformer_submodules"),
   modulesToSave: names("modules_to_save"),
 };
 
 /** Fields of PEFT that say nothing new. */
-export const PROMPT_IGNORED = ["tokenizer_kwargs"];
-
-/** What a model tells the method. */
-export interface PromptFacts {
-  /** The weight that holds the token vectors [V, D]. */
-  readonly table?: string;
-  /** Tokens of the text that the vectors start with. */
-  readonly initTokens?: readonly number[];
-}
-
-type PromptConfig = {
-  readonly virtualTokens: number;
-  readonly tokenDim: number | null;
-  readonly layers: number | null;
-  readonly heads: number | null;
-  readonly submodules: number | null;
-};
+export const PROMPT_IGNORED: readonly string[] = ["tokenizer_kwargs"];
 
 /**
  * The settings with what the model says.

@@ -1,24 +1,33 @@
 // Prompt tuning's settings and their form in adapter_config.json (peft/tuners/prompt_tuning/config.py).
-import { configFile, type ConfigOf, oneOf, text } from "./fields.ts";
-import { PROMPT_FIELDS, PROMPT_IGNORED, type PromptFacts } from "./prompt.ts";
+import { type ConfigFile, configFile, type FieldsOf, oneOf, text } from "./fields.ts";
+import { PROMPT_FIELDS, PROMPT_IGNORED, type PromptConfig } from "./prompt.ts";
 
-const FIELDS = {
-  ...PROMPT_FIELDS,
+/** Settings of prompt tuning, complete. */
+export interface PromptTuningConfig extends PromptConfig {
+  readonly type: "PROMPT_TUNING";
   /** N(0, 1), the vectors of a text, or those of random tokens. */
-  init: oneOf("prompt_tuning_init", ["RANDOM", "TEXT", "SAMPLE_VOCAB"], "RANDOM"),
+  readonly init: "RANDOM" | "TEXT" | "SAMPLE_VOCAB";
   /** The text of `"TEXT"`; its tokens are repeated or cut to the number of virtual ones. */
+  readonly initText: string | null;
+  readonly tokenizer: string | null;
+  /** The weight that holds the token vectors [V, D]. */
+  readonly table?: string;
+  /** Tokens of the text that the vectors start with. */
+  readonly initTokens?: readonly number[];
+}
+
+const FIELDS: FieldsOf<PromptTuningConfig> = {
+  ...PROMPT_FIELDS,
+  init: oneOf("prompt_tuning_init", ["RANDOM", "TEXT", "SAMPLE_VOCAB"], "RANDOM"),
   initText: text("prompt_tuning_init_text"),
   tokenizer: text("tokenizer_name_or_path"),
 };
 
-/** Settings of prompt tuning, complete. */
-export type PromptTuningConfig = ConfigOf<"PROMPT_TUNING", typeof FIELDS> & PromptFacts;
-
 /** Settings of {@linkcode promptTuning}. */
-export type PromptTuningOptions = Partial<Omit<PromptTuningConfig, "type" | keyof PromptFacts>>;
+export type PromptTuningOptions = Partial<Omit<PromptTuningConfig, "type" | "table" | "initTokens">>;
 
 /** The file. */
-export const promptTuningFile = configFile("PROMPT_TUNING", FIELDS, {
+export const promptTuningFile: ConfigFile<PromptTuningConfig> = configFile("PROMPT_TUNING", FIELDS, {
   title: "prompt tuning",
   ignored: PROMPT_IGNORED,
   problems: ({ init, initText }) =>

@@ -2,7 +2,10 @@
 import type { Value } from "../graph/graph.ts";
 import { gelu, relu, silu } from "../ops/activations.ts";
 
-const ACTIVATIONS = {
+/** Names that {@linkcode activation} knows. */
+export type ActivationName = "gelu" | "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "relu" | "silu" | "swish";
+
+const ACTIVATIONS: Readonly<Record<ActivationName, (x: Value) => Value>> = {
   gelu: (x: Value) => gelu(x, { approximate: "none" }),
   gelu_new: (x: Value) => gelu(x, { approximate: "tanh" }),
   gelu_fast: (x: Value) => gelu(x, { approximate: "tanh" }),
@@ -10,10 +13,7 @@ const ACTIVATIONS = {
   relu: (x: Value) => relu(x),
   silu: (x: Value) => silu(x),
   swish: (x: Value) => silu(x),
-} as const satisfies Record<string, (x: Value) => Value>;
-
-/** Names that {@linkcode activation} knows. */
-export type ActivationName = keyof typeof ACTIVATIONS;
+};
 
 /** The names themselves, for configurations. */
 export const ACTIVATION_NAMES: readonly ActivationName[] = Object.keys(ACTIVATIONS) as ActivationName[];
