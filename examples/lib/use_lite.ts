@@ -79,9 +79,9 @@ export function useLiteTensors(): Map<string, Float32Array<ArrayBuffer>> {
 
 /** tokenizer.json: sentence pieces after NFKC; the six reserved ones are never found in a text. */
 export function useLiteTokenizer(): Record<string, unknown> {
-  const vocab = (pieces as [string | number, number][]).map(([piece, score], id) => [
-    String(piece), // digits are numbers in the file
-    id > 0 && id < 6 ? -100 : score,
+  const vocab = (pieces as [string, number | null][]).map(([piece, score], id) => [
+    piece,
+    id > 0 && id < 6 ? -100 : score ?? 0, // the reference adds a missing score as nothing
   ]);
   const metaspace = { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: false };
   return {

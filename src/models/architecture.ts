@@ -11,14 +11,19 @@ export interface TokenPlaces {
 }
 
 /** Heads by the task that they are for. */
-export type HeadName = "sequence-classification" | "token-classification" | "question-answering" | "masked-lm";
+export type HeadName =
+  | "sequence-classification"
+  | "token-classification"
+  | "question-answering"
+  | "masked-lm"
+  | "sentence-embedding";
 
 /** What a task puts on the hidden states. */
 export interface Head {
   /** Modules that a checkpoint of the bare model lacks. */
   readonly modules: readonly string[];
-  /** Which tokens it reads: the first or the last of each sequence, or each. */
-  readonly reads: "first" | "last" | "each";
+  /** Which tokens it reads: the first or the last of each sequence, the mean of all, or each. */
+  readonly reads: "first" | "last" | "mean" | "each";
   /** The logits [rows, classes] of hidden states [rows, D]. */
   logits(m: ModelScope, hidden: Value, classes: number): Value;
 }

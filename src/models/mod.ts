@@ -8,6 +8,7 @@ import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { qwen3 } from "./qwen3.ts";
 import { roberta } from "./roberta.ts";
+import { useLite } from "./use_lite.ts";
 
 /** One line for each family. */
 export const models = {
@@ -18,6 +19,7 @@ export const models = {
   gpt2,
   llama,
   qwen3,
+  "use-lite": useLite,
 } as const satisfies Record<string, (config: Json) => Architecture>;
 
 /**

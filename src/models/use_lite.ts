@@ -3,7 +3,7 @@
 //
 //   x = 2 · embedding[id] + [sin(t · w), cos(t · w)]        w from 1 to 10^-4
 //   h = P(x) + attention(LN(x));   y = h + W₂·relu(W₁·LN(h))        P: D₀ → D in the first layer, else nothing
-//   sentence = tanh(W · mean(y))
+//   p = tanh(W · mean(y));   sentence = p / |p|
 //
 // The graph has no names of modules; those here are Graft's own. Linear maps are stored [In, Out].
 import type { Value } from "../graph/graph.ts";
@@ -14,6 +14,7 @@ import { layerNorm } from "../nn/norm.ts";
 import { type ModelScope, within } from "../nn/scope.ts";
 import { relu, tanh } from "../ops/activations.ts";
 import { add, scale } from "../ops/elementwise.ts";
+import { rmsNorm } from "../ops/rms_norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Json, readConfig } from "./config.ts";
 import { classify } from "./heads.ts";
@@ -46,7 +47,13 @@ export function useLite(config: Json): Architecture {
       return add(branch(m, "mlp", { name: "wo", h: map(m, "wo", relu(map(m, "wi", u, F)), D), x: u }), h);
     });
   };
-  const sentence = (m: ModelScope, mean: Value) => tanh(within(m, "pooler", () => map(m, "dense", mean, D)));
+  const pooled = (m: ModelScope, mean: Value) => tanh(within(m, "pooler", () => map(m, "dense", mean, D)));
+
+  // A row by its length is its RMS norm by √D.
+  const unit = (m: ModelScope, x: Value) => {
+    const w = m.leaves.constant(m.graph, `unit.${D}`, [D], () => new Float32Array(D).fill(1 / Math.sqrt(D)));
+    return rmsNorm(x, w, { eps: 1e-12 / D });
+  };
 
   return {
     ...{ type: "use-lite", V, D, layers, positions, prefix: "", tied: false, causal: false },
@@ -59,11 +66,11 @@ export function useLite(config: Json): Architecture {
       return x;
     },
     heads: {
-      "sentence-embedding": { modules: [], reads: "mean", logits: sentence },
+      "sentence-embedding": { modules: [], reads: "mean", logits: (m, mean) => unit(m, pooled(m, mean)) },
       "sequence-classification": {
         modules: ["classifier"],
         reads: "mean",
-        logits: (m, mean, classes) => classify(m, "classifier", sentence(m, mean), { classes }),
+        logits: (m, mean, classes) => classify(m, "classifier", pooled(m, mean), { classes }),
       },
     },
   };

@@ -5,14 +5,13 @@
 //   regression     loss = scale · Σ (z − t)²                          labels [B] or [B, L] of numbers
 import { type Batch, checkBatch, type LabelRule } from "../data/batch.ts";
 import { IGNORE } from "../data/labels.ts";
-import type { Architecture } from "../models/architecture.ts";
 import { bceWithLogits } from "../ops/bce.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
-import { gatherRows } from "../ops/embedding.ts";
 import { mse } from "../ops/mse.ts";
 import { scaleByWord } from "../ops/scale_by.ts";
 import { arrangeTokens, countLabels, numbers, words } from "./arrange.ts";
-import { headOf, hiddenStates } from "./head.ts";
+import { headOf } from "./head.ts";
+import { arrangeSequences, representation } from "./represent.ts";
 import { refuseSmoothing } from "./smoothing.ts";
 import type { ArrayInput, Task } from "./task.ts";
 
@@ -49,9 +48,9 @@ export function sequenceClassification({ classes: L, problem, padId }: SequenceC
         : { of: "numbers", width: L };
       checkBatch(batch, { vocabSize, positions, tokenTypes, labels });
       const { B, T, inputs } = arrangeTokens(batch, architecture, options);
-      const rows = words([B], representatives(batch, { T, padId, architecture }));
+      const sequences = arrangeSequences(batch, architecture, { head: "sequence-classification", T, padId });
       const targets = arrangeLabels(batch.labels, { B, L, kind });
-      return { B, T, inputs: { ...inputs, rows, ...targets.inputs }, items: targets.items };
+      return { B, T, inputs: { ...inputs, ...sequences, ...targets.inputs }, items: targets.items };
     },
     specimen: ({ B, T }) => ({
       input_ids: Array.from({ length: B }, () => new Array(T).fill(0)),
@@ -59,7 +58,7 @@ export function sequenceClassification({ classes: L, problem, padId }: SequenceC
     }),
     logits(m, architecture, inputs) {
       const { logits } = headOf(architecture, "sequence-classification");
-      return logits(m, gatherRows(hiddenStates(m, architecture, inputs), inputs.rows!), L);
+      return logits(m, representation(m, architecture, inputs), L);
     },
     shape: ({ B }) => [B, L],
     criterion(logits, { labels, values, memberships }, { scale, smoothing = 0 }) {
@@ -77,23 +76,6 @@ const L1 = (L: number): number | number[] => L === 1 ? 0 : new Array(L).fill(0);
 function problemOf({ labels }: Batch, L: number): ProblemType {
   if (L === 1) return "regression";
   return typeof labels?.[0] === "object" ? "multi_label_classification" : "single_label_classification";
-}
-
-/** Row b·T + t of the token that stands for each sequence. */
-function representatives(
-  { input_ids, attention_mask }: Batch,
-  { T, padId, architecture }: {
-    readonly T: number;
-    readonly padId: number | undefined;
-    readonly architecture: Architecture;
-  },
-): Uint32Array<ArrayBuffer> {
-  const { reads } = headOf(architecture, "sequence-classification");
-  return Uint32Array.from(input_ids, (row, b) => {
-    if (reads === "first") return b * T;
-    const real = (id: number, t: number) => id !== padId && attention_mask?.[b]?.[t] !== 0;
-    return b * T + Math.max(0, row.findLastIndex(real));
-  });
 }
 
 function arrangeLabels(

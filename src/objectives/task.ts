@@ -15,6 +15,7 @@ export type TaskName =
   | "token-classification"
   | "question-answering"
   | "masked-lm"
+  | "sentence-embedding"
   | "seq2seq-lm";
 
 /** Inputs of programs. Those that Hugging Face has carry its names; the others are derived from them on the CPU. */
@@ -31,6 +32,8 @@ export type InputName =
   | "memberships"
   /** u32 [B]: the token that stands for its sequence. */
   | "rows"
+  /** f32 [B, T]: shares of the tokens in the mean that stands for their sequence. */
+  | "weights"
   /** u32: positions whose labels count, and their labels. */
   | "labelled"
   | "labelled_labels"

@@ -6,6 +6,7 @@ import { causalLm } from "./causal_lm.ts";
 import { maskedLm } from "./masked_lm.ts";
 import { questionAnswering } from "./question_answering.ts";
 import { PROBLEM_TYPES, type ProblemType, sequenceClassification } from "./sequence_classification.ts";
+import { sentenceEmbedding } from "./sentence_embedding.ts";
 import type { Task, TaskName } from "./task.ts";
 import { tokenClassification } from "./token_classification.ts";
 
@@ -22,6 +23,7 @@ export const tasks: { readonly [K in TaskName]?: (setting: TaskSetting) => Task 
   "token-classification": ({ config }) => tokenClassification({ classes: labelNames(config).length }),
   "question-answering": () => questionAnswering(),
   "masked-lm": ({ architecture }) => maskedLm({ vocabSize: architecture.V }),
+  "sentence-embedding": ({ architecture }) => sentenceEmbedding({ width: architecture.D }),
 };
 
 /** Names of the tasks that there are. */
@@ -37,10 +39,10 @@ const ENDINGS: readonly (readonly [RegExp, TaskName])[] = [
 ];
 
 /** The task that the `architectures` of a config.json name; of a bare model, what its family is pre-trained for. */
-export function taskName(config: Json, { head }: Architecture): TaskName {
+export function taskName(config: Json, { head, heads }: Architecture): TaskName {
   const names = Array.isArray(config.architectures) ? config.architectures : [];
   const found = ENDINGS.find(([ending]) => names.some((name) => typeof name === "string" && ending.test(name)));
-  return found?.[1] ?? (head ? "causal-lm" : "masked-lm");
+  return found?.[1] ?? (head ? "causal-lm" : heads?.["masked-lm"] ? "masked-lm" : "sentence-embedding");
 }
 
 /**

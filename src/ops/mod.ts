@@ -85,6 +85,7 @@ export {
 export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
 export { lead, leadAt, type LeadOptions } from "./lead.ts";
 export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";
+export { pool } from "./pool.ts";
 export { addPositions, type AddPositionsOptions } from "./positions.ts";
 export { rmsNorm, type RmsNormOptions } from "./rms_norm.ts";
 export { rope, ropeAt, type RopeOptions, type RopeValues } from "./rope.ts";

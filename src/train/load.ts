@@ -119,20 +119,20 @@ export function headModules({ name }: Task, { heads = {} }: Architecture): reado
 export interface CreateModelOptions {
   readonly seed?: number;
   readonly tokenizer?: Tokenizer;
-  /** The first values of a tensor; by default those that the architecture says, from `seed`. */
-  readonly initial?: (tensor: TensorSpec) => Float32Array<ArrayBuffer>;
+  /** The first values of a tensor; those that the architecture says, from `seed`, where it gives none. */
+  readonly initial?: (tensor: TensorSpec) => Float32Array<ArrayBuffer> | undefined;
 }
 
 /**
  * A model with random weights, for pre-training and benchmarks.
  *
  * @param config The content of a config.json.
- * @param options `seed` of the weights (42), or `initial`: the values of every tensor.
+ * @param options `seed` of the weights (42), and `initial`: the values of tensors that are known.
  */
 export async function createModel(
   device: GraftDevice,
   config: Json,
-  { seed = 42, tokenizer, initial = (tensor) => initialValues(tensor, seed) }: CreateModelOptions = {},
+  { seed = 42, tokenizer, initial }: CreateModelOptions = {},
 ): Promise<Model> {
   const architecture = architectureOf(config);
   const task = taskOf(config, architecture);
@@ -142,7 +142,9 @@ export async function createModel(
     fresh: [],
     ...{ config, path: undefined, tokenizerOrNone: tokenizer, formats: new Map() },
   });
-  for (const tensor of inventory.weights.values()) await put(state.store, tensor.name, initial(tensor));
+  for (const tensor of inventory.weights.values()) {
+    await put(state.store, tensor.name, initial?.(tensor) ?? initialValues(tensor, seed));
+  }
   return new Model(state);
 }
 
