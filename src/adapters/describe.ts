@@ -9,7 +9,9 @@ export function describeAdapter(config: AdapterConfig): string {
     case "LORA": {
       const { rank, alpha, rslora } = config;
       const scale = Number((rslora ? alpha / Math.sqrt(rank) : alpha / rank).toPrecision(4));
-      return `LoRA, rank ${rank}, alpha ${alpha} (scale ${scale}${rslora ? ", rsLoRA" : ""})`;
+      return `${config.dora ? "DoRA" : "LoRA"}, rank ${rank}, alpha ${alpha} (scale ${scale}${
+        rslora ? ", rsLoRA" : ""
+      })`;
     }
     case "IA3":
       return "IA3";

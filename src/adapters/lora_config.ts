@@ -15,6 +15,8 @@ export interface LoraConfig extends TargetRules {
   readonly dropout: number;
   /** Scale by alpha / √R (arXiv:2312.03732). */
   readonly rslora: boolean;
+  /** Train the length of every row of the weights too (DoRA, arXiv:2402.09353). */
+  readonly dora: boolean;
   /** Module pattern → rank. */
   readonly rankPattern: Readonly<Record<string, number>>;
   /** Module pattern → alpha. */
@@ -55,6 +57,7 @@ export function lora(options: LoraOptions = {}): LoraConfig {
     alpha: 8,
     dropout: 0,
     rslora: false,
+    dora: false,
     rankPattern: {},
     alphaPattern: {},
     init: true,
@@ -96,6 +99,7 @@ function problemsOf(config: LoraConfig): Problem[] {
   const { dropout, rslora, init, layersToTransform: layers } = config;
   check("lora_dropout", dropout, "in [0, 1)", isNumber(dropout) && dropout >= 0 && dropout < 1);
   check("use_rslora", rslora, "true or false", typeof rslora === "boolean");
+  check("use_dora", config.dora, "true or false", typeof config.dora === "boolean");
   numbers("rank_pattern", config.rankPattern, rank);
   numbers("alpha_pattern", config.alphaPattern, alpha);
   check("init_lora_weights", init, 'true, false or "gaussian"', typeof init === "boolean" || init === "gaussian");
@@ -116,7 +120,6 @@ function isText(value: unknown): value is string {
 
 // Fields whose other values would change the adapter's meaning; anything but these values is refused.
 const FIXED: Readonly<Record<string, readonly unknown[]>> = {
-  use_dora: [false],
   lora_bias: [false],
   trainable_token_indices: [null],
   target_parameters: [null],
@@ -134,7 +137,7 @@ const FIXED: Readonly<Record<string, readonly unknown[]>> = {
 const KNOWN = new Set([
   ..."peft_type r lora_alpha lora_dropout use_rslora rank_pattern alpha_pattern init_lora_weights".split(" "),
   ..."target_modules exclude_modules layers_to_transform layers_pattern fan_in_fan_out inference_mode".split(" "),
-  ..."bias modules_to_save".split(" "),
+  ..."bias modules_to_save use_dora".split(" "),
   ..."base_model_name_or_path task_type auto_mapping revision peft_version loftq_config megatron_config".split(" "),
   ..."megatron_core qalora_group_size runtime_config eva_config corda_config lora_ga_config".split(" "),
   ...Object.keys(FIXED),
@@ -164,6 +167,7 @@ export function loraFromJson(json: Readonly<Record<string, unknown>>): LoraConfi
     alpha: json.lora_alpha ?? 8,
     dropout: json.lora_dropout ?? 0,
     rslora: json.use_rslora ?? false,
+    dora: json.use_dora ?? false,
     rankPattern: json.rank_pattern ?? {},
     alphaPattern: json.alpha_pattern ?? {},
     init: json.init_lora_weights ?? true,
@@ -210,7 +214,7 @@ export function loraToJson(
     target_modules: config.targetModules,
     task_type: taskType,
     trainable_token_indices: null,
-    use_dora: false,
+    use_dora: config.dora,
     use_rslora: config.rslora,
   };
 }

@@ -9,7 +9,7 @@ import { architectureOf } from "../models/mod.ts";
 import { visitModel } from "../objectives/build.ts";
 import { taskOf } from "../objectives/tasks.ts";
 import { baseFacts } from "../train/base_facts.ts";
-import { type AdapterTensorSpec, recordingLeaves } from "../train/leaves.ts";
+import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
 import { attempt, elements, type Findings, sortTensors, tensorFacts } from "./findings.ts";
 import { digits } from "./format.ts";
@@ -94,7 +94,7 @@ async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<stri
     const { leaves, inventory } = recordingLeaves();
     const adapter = buildAdapter(resolveAdapter(config, facts), "eval");
     visitModel(architecture, task, { graph: new Graph(), adapter, leaves });
-    return inventory.params;
+    return savedTensors(inventory.params);
   } finally {
     folder.close();
   }

@@ -10,7 +10,7 @@ import { read, run } from "../gpu/executable.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
-import { type AdapterTensorSpec, recordingLeaves } from "./leaves.ts";
+import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "./leaves.ts";
 import { modelScope, program } from "./programs.ts";
 import type { AdapterState, ModelState } from "./state.ts";
 import { adapterTensors, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
@@ -75,7 +75,7 @@ export async function loadAdapter(
   const config = file.encoder ? { ...settings, encoder: true } as AdapterConfig : settings;
   const adapter = prepare(state, config, name);
   const given = file.encoder ? trainedTensors(file, adapter) : file.tensors;
-  checkKeys(path, adapter.tensors, given);
+  checkKeys(path, savedTensors(adapter.tensors), given);
   file.warnings.forEach(warn);
   const unknown = Object.keys(config.unknown);
   if (unknown.length > 0) warn(`adapter_config.json has unknown fields: ${unknown.map(printable).join(", ")}`);
@@ -184,7 +184,7 @@ function checkKeys(
     `${names.slice(0, LISTED).map(printable).join(", ")}${
       names.length > LISTED ? ` and ${names.length - LISTED} more` : ""
     }`;
-  const missing = [...wanted.keys()].filter((key) => !found.has(key) && !wanted.get(key)!.frozen?.derived);
+  const missing = [...wanted.keys()].filter((key) => !found.has(key));
   const surplus = [...found.keys()].filter((key) => !wanted.has(key));
   const problems: string[] = [];
   if (missing.length > 0) problems.push(`${missing.length} of ${wanted.size} tensors are missing: ${list(missing)}`);

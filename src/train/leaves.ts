@@ -68,3 +68,8 @@ export function countElements(tensors: Iterable<Pick<TensorSpec, "shape">>): num
   for (const { shape } of tensors) sum += size(shape);
   return sum;
 }
+
+/** The tensors of an adapter that are in its file. */
+export function savedTensors(tensors: ReadonlyMap<string, AdapterTensorSpec>): Map<string, AdapterTensorSpec> {
+  return new Map([...tensors].filter(([, { frozen }]) => !frozen?.derived));
+}

@@ -7,7 +7,7 @@ import { unpack } from "../io/packing.ts";
 import { decays } from "../optim/decay.ts";
 import { rateGroup } from "../optim/lora_plus.ts";
 import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
-import { countElements, type TensorSpec } from "./leaves.ts";
+import { countElements, savedTensors, type TensorSpec } from "./leaves.ts";
 import { dropPrograms } from "./programs.ts";
 import { activeAdapter, type AdapterState, frozenName, type ModelState, type StoredWeight } from "./state.ts";
 
@@ -74,8 +74,7 @@ export async function adapterTensors(state: ModelState): Promise<Map<string, Flo
   const { name: adapter, layout, tensors } = requireAdapter(state);
   const trained = await readFlat(state, layout);
   const all = new Map<string, Float32Array>();
-  for (const { name, shape, frozen } of tensors.values()) {
-    if (frozen?.derived) continue;
+  for (const { name, shape, frozen } of savedTensors(tensors).values()) {
     const buffer = state.store.buffers.get(frozenName(adapter, name));
     const values = frozen
       ? await readBack(state.device, name, [{ buffer: buffer!, offset: 0, length: size(shape) }])
@@ -181,7 +180,7 @@ export async function unfreeze(state: ModelState): Promise<void> {
 export function countTrained(state: ModelState): { readonly trained: number; readonly total: number } {
   const base = countElements(state.inventory.weights.values());
   const adapter = activeAdapter(state);
-  const tensors = [...adapter?.tensors.values() ?? []];
+  const tensors = adapter ? [...savedTensors(adapter.tensors).values()] : [];
   const trained = countElements(tensors.filter(({ frozen }) => !frozen));
   return { trained: adapter ? trained : state.full ? base : 0, total: base + countElements(tensors) };
 }

@@ -45,6 +45,7 @@ Deno.test("config: every option survives writing and reading", () => {
     excludeModules: "lm_.*",
     layersToTransform: [0, 2],
     layersPattern: ["layers"],
+    dora: true,
     bias: "all",
     modulesToSave: ["score"],
     unknown: { future_field: { a: [1, null] } },
@@ -63,7 +64,6 @@ Deno.test("config: the smallest file takes PEFT's defaults", () => {
 
 Deno.test("config: all wrong values are listed together, under the first one's code", () => {
   const wrong: Fields = {
-    use_dora: true,
     bias: "some",
     modules_to_save: "lm_head",
     arrow_config: { top_k: 3 },
@@ -80,11 +80,11 @@ Deno.test("config: all wrong values are listed together, under the first one's c
     layers_pattern: 7,
   };
   const { problems, code, message } = assertThrows(() => loraFromJson(wrong), ConfigError);
-  assertEquals(code, "adapter/use_dora");
+  assertEquals(code, "adapter/arrow_config");
   assertEquals(
     problems.map((text: string) => /^"(.*?)"/.exec(text)![1]),
     [
-      ...["use_dora", "arrow_config", "r", "lora_alpha", "lora_dropout", "use_rslora"],
+      ...["arrow_config", "r", "lora_alpha", "lora_dropout", "use_rslora"],
       ...["rank_pattern.q_proj", "rank_pattern.\\u{1b}[2J", "alpha_pattern", "init_lora_weights", "target_modules"],
       ...["exclude_modules", "layers_pattern", "bias", "modules_to_save", "layers_to_transform"],
     ],

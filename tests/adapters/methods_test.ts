@@ -1,6 +1,21 @@
 // Methods with reference cases: what every method promises.
-import { ia3, lnTuning, prefixTuning, promptTuning, vera } from "../../mod.ts";
+import { ia3, lnTuning, lora, prefixTuning, promptTuning, vera } from "../../mod.ts";
 import { adapterSuite } from "./suite.ts";
+
+const [dora, columns] = ["llama", "gpt2"].map((family) => {
+  const targetModules = family === "gpt2"
+    ? ["c_attn"]
+    : [..."qkvo"].map((x) => `${x}_proj`).concat("gate_proj", "up_proj", "down_proj");
+  return lora({ rank: 4, alpha: 8, dora: true, targetModules });
+});
+adapterSuite({
+  name: "llama-dora",
+  config: dora!,
+  withDropout: { ...dora!, dropout: 0.3 },
+  startsAsBase: "almost",
+  merges: true,
+});
+adapterSuite({ name: "gpt2-dora", config: columns!, startsAsBase: "almost", merges: true });
 
 const rescaled = ia3({ targetModules: ["c_attn", "mlp.c_proj"], feedforwardModules: ["mlp.c_proj"] });
 adapterSuite({ name: "gpt2-ia3", config: rescaled, startsAsBase: true, merges: true });

@@ -5,6 +5,8 @@ import { gpuTest } from "../device.ts";
 import { fixture } from "../models/folder.ts";
 
 const CASES = [
+  "gpt2-dora",
+  "llama-dora",
   "gpt2-ia3",
   "llama-ia3",
   "llama-vera",

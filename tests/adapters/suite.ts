@@ -17,8 +17,8 @@ export interface SuiteCase {
   readonly config: AdapterConfig;
   /** The same with dropout, where the method has it. */
   readonly withDropout?: AdapterConfig;
-  /** Whether a fresh adapter changes nothing. */
-  readonly startsAsBase: boolean;
+  /** Whether a fresh adapter changes nothing; "almost": up to the rounding of a factor of one. */
+  readonly startsAsBase: boolean | "almost";
   /** Whether the adapter can be folded into the weights. */
   readonly merges: boolean;
   /** Which of its tensors are never trained. */
@@ -76,7 +76,8 @@ async function trainsAlone(
   const hash = await fileHash(`${folder}/model/model.safetensors`);
   await model.addAdapter(config);
   const fresh = await run(model, first);
-  if (startsAsBase) assertEquals(fresh, base);
+  if (startsAsBase === true) assertEquals(fresh, base);
+  if (startsAsBase) assert(worstDifference(fresh, base) < 1e-5);
   const before = await model.adapterTensors();
   for await (const _ of train(model, { data: batches.slice(0, 3), learningRate: 1e-2 }));
 
@@ -98,7 +99,7 @@ async function trainsAlone(
     const shapes = (file: typeof ours) => [...file.tensors].map(([key, { shape }]) => `${key} [${shape}]`).sort();
     assertEquals(shapes(ours), shapes(theirs));
     await other.addAdapter(config, { name: "another seed", seed: 7 });
-    if (!startsAsBase) assertNotEquals(await run(other, first), fresh);
+    if (startsAsBase === false) assertNotEquals(await run(other, first), fresh);
     await other.loadAdapter(out);
     assertEquals(await run(other, first), trained);
   });

@@ -1,0 +1,88 @@
+// DoRA (arXiv:2402.09353): LoRA's direction with a trained length for every row of the weight.
+//
+//   y  = c ⊙ (x·Wᵀ + s·(x·Aᵀ)·Bᵀ) + bias        c = m / n,  n = ‖W + s·B·A‖ of every row, a constant for gradients
+//   W' = c ⊙ (W + s·B·A)                         m[Out] starts as n
+//
+// With dropout the base sees x and only what c changes sees dropout(x), as in PEFT: y = (x − xd)·Wᵀ + bias + c ⊙ z(xd).
+import type { Value } from "../graph/graph.ts";
+import type { LinearSite, MergedLinear } from "../nn/adapter.ts";
+import type { MadeFrom } from "../nn/scope.ts";
+import { doraScale } from "../ops/dora_scale.ts";
+import { add, scale as scaled } from "../ops/elementwise.ts";
+import { loraLinear } from "../ops/lora_linear.ts";
+import { linear } from "../ops/matmul.ts";
+import { scaleColumns, scaleRows } from "../ops/scale_columns.ts";
+import { PREFIX } from "./full.ts";
+
+/** The low-rank update of a site. */
+export interface DoraFactors {
+  /** A[R, In]. */
+  readonly a: Value;
+  /** B[Out, R]. */
+  readonly b: Value;
+  readonly scale: number;
+}
+
+/** The adapted output of x[N, In]; `dropped` is x behind dropout, or x itself. */
+export function doraLinear(site: LinearSite, factors: DoraFactors, x: Value, dropped: Value): Value {
+  const { weight: w, transposed, bias, plain } = site;
+  const { a, b, scale } = factors;
+  const c = columnFactors(site, factors);
+  const z = loraLinear(dropped, dropped, w, a, b, { transposed, scale });
+  if (plain && dropped === x) return scaleColumns(z, c, bias);
+  const rest = plain
+    ? linear(add(x, scaled(dropped, -1)), w, { transposed, ...(bias ? { bias } : {}) })
+    : add(site.base(x), scaled(linear(dropped, w, { transposed }), -1));
+  return add(rest, scaleColumns(z, c));
+}
+
+/** The weight with W + s·B·A in `sum`, stored like the site's. */
+export function doraMerge(site: LinearSite, factors: DoraFactors, sum: Value): MergedLinear {
+  const c = columnFactors(site, factors);
+  return { weight: site.transposed ? scaleColumns(sum, c) : scaleRows(sum, c) };
+}
+
+function columnFactors({ m, path, weight, transposed, In, Out }: LinearSite, { a, b, scale }: DoraFactors): Value {
+  const { leaves, graph } = m;
+  const sizes = { In, Out, R: a.shape[0]!, scale, transposed };
+  const base = { kind: "base", weight: weight.name } as const;
+  const magnitude = leaves.param(graph, `${PREFIX}${path}.lora_magnitude_vector`, [Out], {
+    ...base,
+    make: (w, { tensor }: MadeFrom) => squares(w, sizes, { a: tensor(a.name), b: tensor(b.name) }).map(Math.sqrt),
+  });
+  const square = leaves.frozen(
+    graph,
+    `${PREFIX}${path}.lora_square`,
+    [Out],
+    { ...base, make: (w) => squares(w, sizes) },
+    { derived: true },
+  );
+  return doraScale({ magnitude, weight, square, a, b }, { transposed, scale });
+}
+
+interface Sizes {
+  readonly In: number;
+  readonly Out: number;
+  readonly R: number;
+  readonly scale: number;
+  readonly transposed: boolean;
+}
+
+/** ‖W + s·B·A‖² of every row, or ‖W‖², summed in f64. */
+function squares(
+  w: Float32Array,
+  { In, Out, R, scale, transposed }: Sizes,
+  update?: { readonly a: Float32Array; readonly b: Float32Array },
+): Float32Array<ArrayBuffer> {
+  const sums = new Float64Array(Out), row = new Float64Array(In);
+  for (let o = 0; o < Out; o++) {
+    for (let i = 0; i < In; i++) row[i] = transposed ? w[i * Out + o]! : w[o * In + i]!;
+    for (let r = 0; update && r < R; r++) {
+      const factor = scale * update.b[o * R + r]!;
+      if (factor === 0) continue;
+      for (let i = 0; i < In; i++) row[i]! += factor * update.a[r * In + i]!;
+    }
+    for (let i = 0; i < In; i++) sums[o]! += row[i]! * row[i]!;
+  }
+  return Float32Array.from(sums);
+}
