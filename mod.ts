@@ -70,7 +70,8 @@ export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from
 export { type LoraPlus } from "./src/optim/lora_plus.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
 export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";
-export { generateIds, type GenerateOptions, type SamplingOptions } from "./src/train/generate.ts";
+export { generateIds, generateTexts, type Prompts } from "./src/train/generate.ts";
+export { type BeamOptions, type GenerateOptions, type SamplingOptions } from "./src/train/generate_options.ts";
 export { type Quantize } from "./src/train/formats.ts";
 export { createModel, type CreateModelOptions, loadModel, type LoadModelOptions } from "./src/train/load.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";

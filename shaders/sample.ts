@@ -4,6 +4,7 @@
 // of all logits >= K reach a target: one each and k for top-k, exp((x - max) / temperature) and top_p · sum for top-p.
 // K is found among the 2^32 floats, ordered as integers, two bits at a time: exact, no sort, a fixed number of passes.
 // The draw walks the weights lane by lane up to u · sum. One workgroup per sequence; loads come in blocks.
+import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
 import { randomWords } from "./lib/random.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";
@@ -34,17 +35,19 @@ export interface SampleOptions {
   readonly topP: boolean;
   /** Every row has its own position. */
   readonly each: boolean;
+  /** Every row has a number of its own, which stands for it in the draw. */
+  readonly numbered: boolean;
 }
 
 /** Loop iterations of an invocation. */
-export function sampleTrips({ V, group, topK, topP }: Omit<SampleOptions, "each">): number {
+export function sampleTrips({ V, group, topK, topP }: Omit<SampleOptions, "each" | "numbered">): number {
   const pass = argmaxTrips(V, group);
   const searches = (topK ? 1 : 0) + (topP ? 1 : 0);
   return searches * DIGITS * (1 + pass) + (topP ? 4 : 3) * pass + group.lanes;
 }
 
 /** Loads as `x0`, `x1`, … and then `body(i, x)` for each; the columns of a lane are visited in rising order. */
-function eachLogit(V: number, group: LaneGroup, body: (column: string, x: string) => string): string {
+export function eachLogit(V: number, group: LaneGroup, body: (column: string, x: string) => string): string {
   const all = Array.from({ length: unroll(V, group) }, (_, k) => k);
   return wgsl`
   for (var i = lane; i < V; i += ${group.lanes * all.length}u) {
@@ -54,7 +57,7 @@ ${all.map((k) => `    ${body(`(i + ${k * group.lanes}u)`, `x${k}`)}`).join("\n")
 }
 
 /** `load(start, column)` and `key(x)`, whose order as integers is that of floats. */
-function loads(V: number): string {
+export function loads(V: number): string {
   return wgsl`
 const V = ${V}u;
 const LOW = -3.0e38;
@@ -117,19 +120,16 @@ ${step("lane_sums[j]")}
 }`;
 }
 
-/** logits[n, V], scalars u32 [·], position u32 [·] → token u32 [n]; one draw for (seed, position, sequence). */
-export function sample({ V, group, topK, topP, each }: SampleOptions): string {
+/** logits[n, V], scalars u32 [·], position u32 [·] (, numbers u32 [N]) → token u32 [N]; a draw for (seed, position, row). */
+export function sample({ V, group, topK, topP, each, numbered }: SampleOptions): string {
+  const reads = ["scalars", "position", ...numbered ? ["numbers"] : []].map((name) => `${name}: array<u32>`);
   const kept = (x: string) => `select(0.0, weight(${x}, high), key(${x}) >= lowest)`;
   return wgsl`
 struct P {
   rows: u32, first: u32, seed_word: u32, position_word: u32,
   stream: u32, k: f32, top_p: f32, inverse_temperature: f32,
 }
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> scalars: array<u32>;
-@group(0) @binding(2) var<storage, read> position: array<u32>;
-@group(0) @binding(3) var<storage, read_write> tokens: array<u32>;
-@group(0) @binding(4) var<uniform> p: P;
+${declareBuffers(["logits: array<f32>", ...reads], ["tokens: array<u32>"])}
 ${flatWorkgroup()}
 ${randomWords()}
 ${loads(V)}
@@ -163,7 +163,7 @@ ${eachLogit(V, group, (_, x) => `mass += ${kept(x)};`)}
 ${eachLogit(V, group, (_, x) => `own += ${kept(x)};`)}
   let sums = before(own, lane);
   let draw = random_key(scalars[p.seed_word], position[p.position_word${each ? " + p.first + n" : ""}], p.stream);
-  let goal = random_uniform(draw, p.first + n) * sums.y;
+  let goal = random_uniform(draw, ${numbered ? "numbers[p.first + n]" : "p.first + n"}) * sums.y;
   // Exactly one lane passes the goal, by the same additions as above; its token plus one, 0.0 elsewhere.
   var chosen = 0.0;
   if (sums.x <= goal && goal < sums.x + own) {

@@ -1,6 +1,6 @@
 // `generate`: text as it is written, with an adapter, without, or both.
 import { readText } from "../io/files.ts";
-import type { GenerateOptions } from "../train/generate.ts";
+import type { GenerateOptions } from "../train/generate_options.ts";
 import type { Model } from "../train/model.ts";
 import { refuse } from "./arguments.ts";
 import { defineCommand, type Entry, printableText } from "./command.ts";

@@ -1,7 +1,7 @@
 // What a model can do: its loss on each domain, and sample texts.
 import type { Dataset } from "../data/dataset.ts";
 import { evaluate, type Evaluation } from "../train/evaluate.ts";
-import type { GenerateOptions } from "../train/generate.ts";
+import type { GenerateOptions } from "../train/generate_options.ts";
 import type { Model } from "../train/model.ts";
 
 /** Loss and perplexity on a domain. */

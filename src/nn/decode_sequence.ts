@@ -17,14 +17,23 @@ export interface DecodeSequenceOptions {
   readonly prefix: string;
 }
 
-/** The caches of the layer that is being built, states of the graph. */
+/** Options of {@linkcode cacheLeaves}. */
+export interface CacheOptions extends Omit<DecodeSequenceOptions, "position"> {
+  /** Rows of a sequence, of which only the first is looked at (1). */
+  readonly width?: number;
+}
+
+/** The caches of the layer that is being built, states [S, width·Tmax, K·E] of the graph. */
 export function cacheLeaves(
-  { graph, S, Tmax, prefix }: Omit<DecodeSequenceOptions, "position">,
+  { graph, S, Tmax, width = 1, prefix }: CacheOptions,
 ): (heads: Pick<Heads, "K" | "E">) => { readonly cacheK: Value; readonly cacheV: Value } {
-  return ({ K, E }) => ({
-    cacheK: graph.leaf("state", `${prefix}keys ${graph.scopePath}`, [S, Tmax, K * E]),
-    cacheV: graph.leaf("state", `${prefix}values ${graph.scopePath}`, [S, Tmax, K * E]),
-  });
+  const cache = (name: string, D: number) => {
+    const whole = graph.leaf("state", `${prefix}${name} ${graph.scopePath}`, [S * width, Tmax, D]);
+    if (width === 1) return whole;
+    const within = { parent: whole, offset: 0 };
+    return graph.leaf("state", `first rows of ${whole.name}`, [S, width * Tmax, D], { within });
+  };
+  return ({ K, E }) => ({ cacheK: cache("keys", K * E), cacheV: cache("values", K * E) });
 }
 
 /** The sequence of a program that computes one position a run; the caches are states of the graph. */

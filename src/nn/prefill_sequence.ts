@@ -14,25 +14,29 @@ export interface PrefillSequenceOptions {
   readonly S: number;
   readonly C: number;
   readonly Tmax: number;
+  /** Rows of a sequence in the caches, of which the first is filled (1). */
+  readonly width?: number;
   /** Positions of the caches that are looked at: above all of this run's. */
   readonly seen: number;
-  /** Position of every row, an input u32[S·C]. */
+  /** Position of every row, an input u32[S·C]; from width·Tmax on, a row is not entered. */
   readonly positions: Value;
   /** Put before the names of the caches. */
   readonly prefix: string;
 }
 
 /** The sequence of a program that reads a part of every prompt. */
-export function prefillSequence({ graph, positions, prefix, ...sizes }: PrefillSequenceOptions): Sequence {
+export function prefillSequence({ graph, positions, prefix, width = 1, ...sizes }: PrefillSequenceOptions): Sequence {
   const { S, C, Tmax } = sizes;
-  const caches = cacheLeaves({ graph, S, Tmax, prefix });
+  const caches = cacheLeaves({ graph, S, Tmax, width, prefix });
+  const attended = { ...sizes, Tmax: width * Tmax };
   return {
     N: S * C,
     length: Tmax,
     addPositions: (x, table) => add(x, embedding(table, positions)),
     lead: (x, table, options = {}) => leadAt(x, table, { positions, ...options }),
     rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position: positions, heads, E }),
-    attend: (qkv, heads) => attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...sizes, ...heads }),
-    attendPacked: (qkv, heads) => attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...sizes, ...heads }),
+    attend: (qkv, heads) => attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...attended, ...heads }),
+    attendPacked: (qkv, heads) =>
+      attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...attended, ...heads }),
   };
 }

@@ -65,14 +65,14 @@ export interface CachePart {
   readonly range: (cache: Value) => Range;
 }
 
-/** The parts of a cache that fit into one binding. */
-export function cacheParts(cache: Value, { maxBinding, alignment }: Target): CachePart[] {
+/** The parts of a cache that fit into one binding; `together` neighbouring sequences are never cut apart. */
+export function cacheParts(cache: Value, { maxBinding, alignment }: Target, together = 1): CachePart[] {
   const [S, Tmax, columns] = cache.shape as [number, number, number];
   const words = Tmax * columns, align = alignment / 4, most = maxBinding / 4;
-  const step = S * words <= most ? S : Math.floor((most - align) / words);
+  const step = S * words <= most ? S : Math.floor((most - align) / words / together) * together;
   if (step < 1) {
     throw new RangeError(
-      `Cannot decode ${Tmax} positions of ${columns} words: one cache exceeds a binding of ${most} words`,
+      `Cannot decode ${Tmax} positions of ${columns} words: ${together} of them exceed a binding of ${most} words`,
     );
   }
   return Array.from({ length: Math.ceil(S / step) }, (_, i) => {

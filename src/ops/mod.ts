@@ -59,7 +59,9 @@ export { backward } from "./backward.ts";
 export { bceWithLogits } from "./bce.ts";
 export { bias } from "./bias.ts";
 export { columnAsRows, type ColumnAsRowsOptions } from "./columns.ts";
+export { beamCandidates, type BeamRules, type BeamState, beamStep, moveCache } from "./beams.ts";
 export { columnSum } from "./column_sum.ts";
+export { type Continuations, continuations } from "./continuations.ts";
 export { crossEntropy, type CrossEntropyOptions } from "./cross_entropy.ts";
 export {
   advance,
@@ -74,6 +76,7 @@ export { doraScale, type DoraScaleInputs } from "./dora_scale.ts";
 export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";
 export { embedding, gatherRows } from "./embedding.ts";
+export { forbidTokens, type TextLengths } from "./forbid.ts";
 export { layerNorm, type LayerNormOptions } from "./layer_norm.ts";
 export {
   linearCrossEntropy,
@@ -82,6 +85,7 @@ export {
   linearCrossEntropyRows,
   type LinearCrossEntropyRowsOptions,
 } from "./linear_cross_entropy.ts";
+export { logSoftmax } from "./log_softmax.ts";
 export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
 export { lead, leadAt, type LeadOptions } from "./lead.ts";
 export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";

@@ -9,8 +9,9 @@ import {
 } from "../../shaders/sample.ts";
 import type { LaneGroup } from "../../shaders/lib/reduce.ts";
 import { dims } from "../core/dims.ts";
+import { ShapeError } from "../core/errors.ts";
 import { ScalarWord } from "../core/scalars.ts";
-import { defineOp, floatBits, type V1, type V3, type Value } from "../graph/graph.ts";
+import { defineOp, floatBits, type V1, type V3, type Value, type Values } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { elementwiseKernels } from "./elementwise.ts";
 import { parts, rowRange } from "./parts.ts";
@@ -19,10 +20,10 @@ import { laneGroup } from "./rows.ts";
 import type { Word } from "./word.ts";
 
 /** Tokens are reduced as f32, which holds whole numbers up to this. */
-const MAX_CLASSES = 2 ** 24;
+export const MAX_CLASSES = 2 ** 24;
 
 /** One workgroup reads a whole row, so it is as large as the row and the device let it be. */
-function sampleGroup(target: Target, V: number): LaneGroup {
+export function sampleGroup(target: Target, V: number): LaneGroup {
   const group = laneGroup(target);
   if (group.shuffle) return group;
   const most = target.kind === "gpu" ? Math.min(1024, target.invocations) : 256;
@@ -76,6 +77,8 @@ export interface SampleOptions {
   readonly stream?: number;
   /** The u32 word that counts positions, where it is not the step of the scalars: one draw for each number. */
   readonly position?: EachWord;
+  /** Numbers u32 [S] that stand for the rows in their draws; their places 0, 1, … by default. */
+  readonly numbers?: Value;
 }
 
 /** A word for all rows, or the word of the first of them, which the others' follow. */
@@ -93,17 +96,18 @@ interface SampleAttrs {
   readonly each: boolean;
 }
 
-const sampleOp = defineOp<SampleAttrs, V3, V1>({
+const sampleOp = defineOp<SampleAttrs, Values, V1>({
   name: "sample",
-  infer: ([logits]) => [{ shape: [sizesOf("sample", logits).S], dtype: "u32" }],
-  kernels({ inputs: [logits, scalars, position], outputs: [tokens], attrs }, target) {
-    const { S, V } = sizesOf("sample", logits);
+  infer: ([logits]) => [{ shape: [sizesOf("sample", logits!).S], dtype: "u32" }],
+  kernels({ inputs: [logits, ...words], outputs: [tokens], attrs }, target) {
+    const { S, V } = sizesOf("sample", logits!);
     const { temperature, topK, topP, stream, word, each } = attrs;
-    const options = { V, group: sampleGroup(target, V), topK: topK > 0 && topK < V, topP: topP < 1, each };
+    const filters = { topK: topK > 0 && topK < V, topP: topP < 1 };
+    const options = { V, group: sampleGroup(target, V), ...filters, each, numbered: words.length > 2 };
     return parts(S, V, target).map((part) => ({
       name: "sample",
       wgsl: sampleShader(options),
-      read: [rowRange(logits, S, part), scalars, position],
+      read: [rowRange(logits!, S, part), ...words],
       write: [tokens],
       uniform: [
         ...[part.hi - part.lo, part.lo, ScalarWord.SEED, word],
@@ -119,8 +123,8 @@ const sampleOp = defineOp<SampleAttrs, V3, V1>({
 /**
  * One token drawn from each row of logits[S, V] → u32 [S].
  *
- * The draw of row s is a function of the seed in `scalars`, the position, `stream` and s, and of nothing else:
- * `uniform(randomKey(seed, position, stream), s)` of src/core/random.ts.
+ * The draw of row s is a function of the seed in `scalars`, the position, `stream` and s (or its number), and of nothing
+ * else: `uniform(randomKey(seed, position, stream), s)` of src/core/random.ts.
  *
  * @param scalars The scalars of a run, u32.
  * @throws {RangeError} listing every option that is out of range.
@@ -139,7 +143,7 @@ const sampleOp = defineOp<SampleAttrs, V3, V1>({
 export function sample(
   logits: Value,
   scalars: Value,
-  { temperature = 1, topK = 0, topP = 1, stream = 0, position = { value: scalars, word: ScalarWord.STEP } }:
+  { temperature = 1, topK = 0, topP = 1, stream = 0, position = { value: scalars, word: ScalarWord.STEP }, numbers }:
     SampleOptions = {},
 ): Value {
   const problems: string[] = [];
@@ -152,9 +156,12 @@ export function sample(
     problems.push(`stream must be a whole number below 2^32: received ${stream}`);
   }
   if (problems.length > 0) throw new RangeError(`Cannot sample: ${problems.join("; ")}`);
-  requireU32("sample", { scalars, position: position.value });
+  requireU32("sample", { scalars, position: position.value, ...numbers ? { numbers } : {} });
+  if (numbers && String(numbers.shape) !== String([logits.shape[0]])) {
+    throw new ShapeError("sample", "numbers", "S", numbers.shape, { S: logits.shape[0]! });
+  }
   const attrs = { temperature, topK, topP, stream, word: position.word ?? 0, each: position.each ?? false };
-  return logits.graph.add(sampleOp, [logits, scalars, position.value], attrs)[0];
+  return logits.graph.add(sampleOp, [logits, scalars, position.value, ...numbers ? [numbers] : []], attrs)[0];
 }
 
 interface PenalizeAttrs {

@@ -1,32 +1,16 @@
-// Generation: the texts that come out of decoding (decoding.ts), and the options that say how.
+// Generation: the texts that come out of decoding (decoding.ts) and beam search (beam_search.ts).
 import { UsageError } from "../core/errors.ts";
-import { streamDecoder } from "../data/decode_stream.ts";
-import { decode } from "./decoding.ts";
+import type { Batch } from "../data/batch.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { type Beam, searchBeams } from "./beam_search.ts";
+import { causalDecoder, type Texts } from "./decoder.ts";
+import { decode, type Writer } from "./decoding.ts";
+import { checkOptions, type GenerateOptions } from "./generate_options.ts";
 import type { Model } from "./model.ts";
+import { textStream } from "./text_stream.ts";
 
-/** How the next token is chosen. */
-export interface SamplingOptions {
-  /** 0 takes the likeliest token (greedy); above, the logits are divided by it (0). */
-  readonly temperature?: number;
-  /** Keep the k likeliest tokens; 0 keeps all (0). */
-  readonly topK?: number;
-  /** Keep the likeliest tokens that together have this probability (1). */
-  readonly topP?: number;
-  /** Above 1, tokens that stand in the text already become less likely (1). */
-  readonly repetitionPenalty?: number;
-  /** Seed of the random choices (42). */
-  readonly seed?: number;
-}
-
-/** Options of {@linkcode Model.generate}. */
-export interface GenerateOptions extends SamplingOptions {
-  /** Tokens to write at most (128). */
-  readonly maxNewTokens?: number;
-  /** Texts at which to stop; they are not written. */
-  readonly stop?: readonly string[];
-  /** Go on behind the end token (false). */
-  readonly ignoreEos?: boolean;
-}
+/** Prompts: the token ids of each, or a padded batch. */
+export type Prompts = Texts | Pick<Batch, "input_ids" | "attention_mask">;
 
 /** See {@linkcode Model.generate}. */
 export async function* generate(
@@ -34,62 +18,126 @@ export async function* generate(
   prompt: string,
   options: GenerateOptions,
 ): AsyncGenerator<string, void, void> {
-  const { tokenizer } = model;
   checkOptions(options);
-  const ids = tokenizer.encode(prompt);
-  if (ids.length === 0 && tokenizer.bosId !== undefined) ids.push(tokenizer.bosId);
-  const decoder = streamDecoder(tokenizer, { context: ids, skipSpecialTokens: true });
-  const { stop = [] } = options;
-  const held = Math.max(0, ...stop.map((text) => text.length - 1)); // a stop text may begin in what is not written yet
-  let text = "", written = 0;
-  const ends = () => Math.min(...stop.map((s) => text.indexOf(s, Math.max(0, written - held))).filter((at) => at >= 0));
-  for await (const [id] of decode(model, [ids], options)) {
-    text += decoder.push(id!);
-    const end = ends();
-    const safe = Math.min(end, text.length - held);
-    if (safe > written) yield text.slice(written, safe);
-    written = Math.max(written, safe);
-    if (Number.isFinite(end)) return;
+  if ((options.numReturnSequences ?? 1) > 1) {
+    throw new UsageError("usage/sampling", "Cannot stream several texts at once: generateTexts writes them");
   }
-  text += decoder.flush();
-  const end = Math.min(ends(), text.length);
-  if (end > written) yield text.slice(written, end);
+  const { tokenizer } = model;
+  const ids = promptIds(tokenizer, prompt);
+  const stream = textStream(tokenizer, ids, options.stop);
+  for await (const [id] of tokens(writer(model), [ids], options)) {
+    const piece = stream.push(id!);
+    if (piece !== "") yield piece;
+    if (stream.stopped) return;
+  }
+  const rest = stream.flush();
+  if (rest !== "") yield rest;
 }
 
 /**
- * Continue every prompt of token ids; the results hold only the new tokens, without the end token.
+ * Continue every prompt; the results hold only the new tokens, without the end token. The prompts may be of different
+ * lengths, and those of a batch may be padded on either side: each is continued as it would be alone. With
+ * `numReturnSequences`, the texts of a prompt follow one another.
  *
  * @throws {UsageError} `usage/sampling` listing the options that are out of range, `usage/prompt`, `data/token-range`.
+ *
+ * @example Usage
+ * ```ts no-eval
+ * import { generateIds, loadModel, openDevice } from "@graft/graft";
+ *
+ * const model = await loadModel(await openDevice(), "models/smollm2");
+ * console.log(await generateIds(model, [[1, 5, 9], [1, 7]], { maxNewTokens: 8, numBeams: 4 }));
+ * ```
  */
 export async function generateIds(
   model: Model,
-  prompts: readonly (readonly number[])[],
+  prompts: Prompts,
   options: GenerateOptions = {},
 ): Promise<number[][]> {
   checkOptions(options);
-  const results = prompts.map((): number[] => []);
-  if (prompts.length === 0) return results;
-  for await (const next of decode(model, prompts, options)) {
+  const texts = repeated(unpadded(prompts), options);
+  if (texts.length === 0) return [];
+  if (isBeamSearch(options)) return (await beams(writer(model), texts, options)).map(({ ids }) => ids);
+  const results = texts.map((): number[] => []);
+  for await (const next of decode(writer(model), texts, options)) {
     next.forEach((id, s) => id === undefined ? undefined : results[s]!.push(id));
   }
   return results;
 }
 
-/** All that is wrong with the options in one error. */
-function checkOptions(options: GenerateOptions): void {
-  const { maxNewTokens = 128, temperature = 0, topK = 0, topP = 1, repetitionPenalty = 1, seed = 42 } = options;
-  const problems: string[] = [];
-  const check = (name: string, value: number, what: string, ok: boolean) => {
-    if (!ok) problems.push(`${name} must be ${what}: received ${value}`);
-  };
-  const isWhole = (value: number) => Number.isSafeInteger(value) && value >= 0;
-  const isFinite = (value: number) => Number.isFinite(value);
-  check("maxNewTokens", maxNewTokens, "a whole number", isWhole(maxNewTokens));
-  check("temperature", temperature, "0 or above", isFinite(temperature) && temperature >= 0);
-  check("topK", topK, "a whole number", isWhole(topK));
-  check("topP", topP, "in (0, 1]", topP > 0 && topP <= 1);
-  check("repetitionPenalty", repetitionPenalty, "above 0", isFinite(repetitionPenalty) && repetitionPenalty > 0);
-  check("seed", seed, "a whole number below 2^53", isWhole(seed));
-  if (options.stop?.includes("")) problems.push("stop texts must not be empty");
-  if (problems.length > 0) throw new UsageError("usage/sampling", `Cannot generate: ${problems.join("; ")}`);
+/**
+ * Continue every prompt, all at once; what {@linkcode Model.generate} gives for each. With `numReturnSequences`, the
+ * texts of a prompt follow one another.
+ *
+ * @throws {UsageError} `usage/sampling` listing the options that are out of range, `usage/prompt`.
+ */
+export async function generateTexts(
+  model: Model,
+  prompts: readonly string[],
+  options: GenerateOptions = {},
+): Promise<string[]> {
+  checkOptions(options);
+  const { tokenizer } = model;
+  const texts = repeated(prompts.map((prompt) => promptIds(tokenizer, prompt)), options);
+  if (texts.length === 0) return [];
+  const count = isBeamSearch(options) ? options.numReturnSequences ?? 1 : 1;
+  const streams = texts.flatMap((ids) => Array.from({ length: count }, () => textStream(tokenizer, ids, options.stop)));
+  const results = streams.map(() => "");
+  for await (const next of tokens(writer(model), texts, options)) {
+    next.forEach((id, s) => id === undefined ? undefined : results[s] += streams[s]!.push(id));
+    if (streams.every(({ stopped }) => stopped)) break;
+  }
+  return results.map((text, s) => text + streams[s]!.flush());
+}
+
+/** The token ids of a prompt: a lone begin token where the text has none. */
+function promptIds(tokenizer: Tokenizer, prompt: string): number[] {
+  const ids = tokenizer.encode(prompt);
+  return ids.length === 0 && tokenizer.bosId !== undefined ? [tokenizer.bosId] : ids;
+}
+
+function writer(model: Model): Writer {
+  return { model, decoder: causalDecoder(model.state) };
+}
+
+function isBeamSearch({ numBeams = 1 }: GenerateOptions): boolean {
+  return numBeams > 1;
+}
+
+/** The prompts of a padded batch without their padding. */
+function unpadded(prompts: Prompts): Texts {
+  if (!("input_ids" in prompts)) return prompts;
+  const { input_ids, attention_mask: mask } = prompts;
+  if (!mask) return input_ids;
+  const fits = mask.length === input_ids.length && mask.every((row, b) => row.length === input_ids[b]!.length);
+  if (!fits) throw new UsageError("usage/prompt", "Cannot continue prompts whose attention_mask has another shape");
+  const gap = mask.findIndex((row) => row.slice(row.indexOf(1), row.lastIndexOf(1)).includes(0));
+  if (gap >= 0) {
+    throw new UsageError("usage/prompt", `Cannot continue prompt ${gap}: its attention_mask has a gap between tokens`);
+  }
+  return input_ids.map((row, b) => row.filter((_, t) => mask[b]![t] !== 0));
+}
+
+/** Prompts whose samples are independent come once for each. */
+function repeated(prompts: Texts, options: GenerateOptions): Texts {
+  const { numReturnSequences = 1 } = options;
+  if (isBeamSearch(options) || numReturnSequences === 1) return prompts;
+  return prompts.flatMap((ids) => Array.from({ length: numReturnSequences }, () => ids));
+}
+
+/** The next token of every text; of beams when they have all been searched. */
+async function* tokens(
+  writer: Writer,
+  prompts: Texts,
+  options: GenerateOptions,
+): AsyncGenerator<(number | undefined)[], void, void> {
+  if (!isBeamSearch(options)) return yield* decode(writer, prompts, options);
+  const found = await beams(writer, prompts, options);
+  const longest = Math.max(...found.map(({ ids }) => ids.length));
+  for (let i = 0; i < longest; i++) yield found.map(({ ids }) => ids[i]);
+}
+
+async function beams(writer: Writer, prompts: Texts, options: GenerateOptions): Promise<Beam[]> {
+  const { numReturnSequences = 1 } = options;
+  return (await searchBeams(writer, prompts, options)).flatMap((found) => found.slice(0, numReturnSequences));
 }

@@ -7,7 +7,8 @@ import { release } from "../gpu/store.ts";
 import type { WeightDType } from "../io/tensor_dtype.ts";
 import { addAdapter, loadAdapter, type LoadAdapterOptions, saveAdapter, setAdapter } from "./adapters.ts";
 import { forward, type ForwardResult, type GradientResult, gradients } from "./forward.ts";
-import { generate, type GenerateOptions } from "./generate.ts";
+import { generate, generateIds, type Prompts } from "./generate.ts";
+import type { GenerateOptions } from "./generate_options.ts";
 import { merge, saveMerged, unmerge } from "./merge.ts";
 import { dropPrograms } from "./programs.ts";
 import { activeAdapter, type ModelState } from "./state.ts";
@@ -146,6 +147,11 @@ export class Model {
   /** Write a continuation of `prompt`, piece by piece. */
   generate(prompt: string, options: GenerateOptions = {}): AsyncGenerator<string, void, void> {
     return generate(this, prompt, options);
+  }
+
+  /** Continue every prompt of token ids; see {@linkcode generateIds}. */
+  generateIds(prompts: Prompts, options: GenerateOptions = {}): Promise<number[][]> {
+    return generateIds(this, prompts, options);
   }
 
   /** Run `body` after all calls before it: programs share scratch memory. */

@@ -173,6 +173,29 @@ gpuTest("sample takes the position from another word", async (gpu) => {
   assertEquals([...tokens], Array.from({ length: S }, (_, s) => uniform(randomKey(5, 42, 0), s) < 0.5 ? 0 : 1));
 });
 
+gpuTest("sample takes the numbers of rows from elsewhere", async (gpu) => {
+  const [S, V] = [100, 2] as const;
+  const tokens = await words(gpu, {
+    S,
+    V,
+    logits: new Float32Array(S * V),
+    seed: 5,
+    step: 7,
+    tokens: Array.from({ length: S }, (_, i) => 1000 + 3 * i),
+    build: ({ logits, scalars, tokens }) => sample(logits, scalars, { numbers: reshaped(tokens) }),
+  });
+  const key = randomKey(5, 7, 0);
+  assertEquals([...tokens], Array.from({ length: S }, (_, s) => uniform(key, 1000 + 3 * s) < 0.5 ? 0 : 1));
+});
+
+/** tokens[S, 1] as a list. */
+function reshaped(tokens: Value): Value {
+  return tokens.graph.leaf("input", "numbers", [tokens.shape[0]!], {
+    dtype: "u32",
+    within: { parent: tokens, offset: 0 },
+  });
+}
+
 gpuTest("penalizeRepeats divides and multiplies once for each token, up to the length", async (gpu) => {
   const [S, V] = [2, 7] as const;
   const logits = [1, -2, 3, -4, 5, 0, 7, -1, 2, -3, 4, -5, 6, 0];

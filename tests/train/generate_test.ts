@@ -1,6 +1,13 @@
 // Generation: the cache gives what forward() gives, and every rule about where a text ends.
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { generateIds, type GenerateOptions, type GraftDevice, loadModel, type Model } from "../../mod.ts";
+import {
+  generateIds,
+  type GenerateOptions,
+  generateTexts,
+  type GraftDevice,
+  loadModel,
+  type Model,
+} from "../../mod.ts";
 import { UsageError } from "../../src/core/errors.ts";
 import { tiny } from "../data/tiny_tokenizer.ts";
 import { gpuTest } from "../device.ts";
@@ -118,6 +125,66 @@ gpuTest(
     }),
 );
 
+gpuTest(
+  "drawn texts depend on their prompt, seed and number, not on those beside them",
+  (device) =>
+    withRandom(device, LLAMA, async (model) => {
+      const prompts = [[5, 17, 3], [9], [44, 2, 31, 8, 20, 1, 7], [9]];
+      const options = { maxNewTokens: 12, temperature: 1.5, topP: 0.95, seed: 3 };
+      const together = await generateIds(model, prompts, options);
+      for (const [s, prompt] of prompts.entries()) {
+        assertEquals((await generateIds(model, [prompt], { ...options, firstSequence: s }))[0], together[s]);
+      }
+      assertNotEquals(together[1], together[3]);
+      const several = await generateIds(model, [[9], [44]], { ...options, numReturnSequences: 2 });
+      assertEquals(several.length, 4);
+      assertEquals(several[1], (await generateIds(model, [[9]], { ...options, firstSequence: 1 }))[0]);
+      assertEquals(several[2], (await generateIds(model, [[44]], { ...options, firstSequence: 2 }))[0]);
+
+      // The same prompts as a padded batch, on either side.
+      const T = 8, zeros = (n: number) => Array<number>(n).fill(0), ones = (n: number) => Array<number>(n).fill(1);
+      const left = prompts.map((ids) => [...zeros(T - ids.length), ...ids]);
+      const right = prompts.map((ids) => [...ids, ...zeros(T - ids.length)]);
+      const leftMask = prompts.map(({ length }) => [...zeros(T - length), ...ones(length)]);
+      const rightMask = prompts.map(({ length }) => [...ones(length), ...zeros(T - length)]);
+      assertEquals(await model.generateIds({ input_ids: left, attention_mask: leftMask }, options), together);
+      assertEquals(await model.generateIds({ input_ids: right, attention_mask: rightMask }, options), together);
+      const gap = { input_ids: [[1, 2, 3]], attention_mask: [[1, 0, 1]] };
+      await assertRejects(() => model.generateIds(gap), UsageError, "gap");
+      await assertRejects(() => model.generateIds({ ...gap, attention_mask: [[1, 1]] }), UsageError, "another shape");
+    }),
+);
+
+gpuTest(
+  "end tokens of the options end a text, but not before its least length",
+  (device) =>
+    withRandom(device, GPT2, async (model) => {
+      const prompts = [[5, 17, 3], [9]];
+      const free = await generateIds(model, prompts, { maxNewTokens: 12 });
+      const ends = [free[0]![4]!, free[1]![2]!];
+      const upTo = (ids: number[]) => ids.slice(0, ids.findIndex((id) => ends.includes(id)));
+      const options = { maxNewTokens: 12, endTokens: ends };
+      assertEquals(await generateIds(model, prompts, options), free.map(upTo));
+      assertEquals(await generateIds(model, prompts, { ...options, ignoreEos: true }), free);
+      for (const more of [{}, { temperature: 2, seed: 1 }]) {
+        const long = await generateIds(model, prompts, { ...options, minNewTokens: 8, ...more });
+        assert(long.every((ids) => ids.length >= 8 && !ids.some((id) => ends.includes(id))));
+      }
+      // Until then the likeliest other token comes.
+      const [first] = await generateIds(model, [[9]], { ...options, minNewTokens: 12 });
+      const text = [9];
+      for (const id of first!) {
+        assertEquals(id, await likeliest(model, text, (logits) => logits.map((x, i) => ends.includes(i) ? -1e30 : x)));
+        text.push(id);
+      }
+      await assertRejects(
+        () => generateIds(model, prompts, { ...options, minNewTokens: 13 }),
+        UsageError,
+        "minNewTokens",
+      );
+    }),
+);
+
 gpuTest("two continuations at once do not disturb each other", (device) =>
   withRandom(device, LLAMA, async (model) => {
     const prompts = [[5, 17, 3], [9, 30, 2]];
@@ -163,6 +230,16 @@ gpuTest(
       assertEquals(await write({ stop: [" the"] }), "");
       assertEquals(await write({ stop: ["c!?", "nothing like it"] }), " the öab c!");
       assertEquals(await write({ stop: [] }), " the öab c!");
+      assertEquals(
+        await generateTexts(model, ["x", "x the", "x the ö"], { maxNewTokens: 30, stop: ["ab c"] }),
+        [" the ö", " ö", ""],
+      );
+      assertEquals(await generateTexts(model, ["x", "x the"], { maxNewTokens: 30, numBeams: 2 }), [
+        " the öab c!",
+        " öab c!",
+      ]);
+      assertEquals(await write({ numBeams: 2 }), " the öab c!");
+      await assertRejects(() => write({ numBeams: 2, numReturnSequences: 2 }), UsageError, "generateTexts");
       await assertRejects(() => write({ stop: [""] }), UsageError, "stop");
       await assertRejects(() => Array.fromAsync(model.generate("")), UsageError, "empty prompt");
     }),
