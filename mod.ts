@@ -65,6 +65,8 @@ export { closeDevice, type DeviceOptions, type GraftDevice, type Memory, openDev
 export { Graph } from "./src/graph/graph.ts";
 export { type Precision, type Target, type TargetClass, type Tuning } from "./src/graph/target.ts";
 export { type WeightDType } from "./src/io/tensor_dtype.ts";
+export { type TaskChoice, type TaskName } from "./src/core/task_name.ts";
+export { type TaskOptions } from "./src/objectives/choose_task.ts";
 export { type Json } from "./src/models/config.ts";
 export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";
 export { type LoraPlus } from "./src/optim/lora_plus.ts";
@@ -74,6 +76,7 @@ export { generateIds, generateTexts, type Prompts } from "./src/train/generate.t
 export { type BeamOptions, type GenerateOptions, type SamplingOptions } from "./src/train/generate_options.ts";
 export { type Quantize } from "./src/train/formats.ts";
 export { createModel, type CreateModelOptions, loadModel, type LoadModelOptions } from "./src/train/load.ts";
+export { adapterTask } from "./src/train/adapter_task.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
 export { type StepRecord } from "./src/train/figures.ts";

@@ -192,7 +192,7 @@ async function inspectModel(path: string, quantize: Quantize): Promise<Inspected
     const task = taskOf(folder.config, architecture);
     const inventory = takeInventory(architecture, task);
     const heads = headModules(task, architecture);
-    const names = matchWeights(folder, architecture, inventory, heads);
+    const names = matchWeights(folder, architecture, inventory, { optional: heads });
     const formats = weightFormats(folder, { names, inventory, quantize, heads });
     return { architecture, task, inventory, formats, warnings: [...folder.warnings] };
   } finally {

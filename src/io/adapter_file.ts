@@ -15,6 +15,7 @@ const WEIGHTS = "adapter_model.safetensors";
 const CARD = "README.md";
 /** Layers that make what PEFT saves: PEFT has no file for them. */
 const ENCODER = "graft_encoder.safetensors";
+const MODEL = "config.json";
 
 /** A tensor of an adapter. */
 export interface AdapterTensor {
@@ -44,6 +45,8 @@ export interface WriteAdapterOptions extends WriteOptions {
   readonly tensors: ReadonlyMap<string, AdapterTensor>;
   /** The layers that made them, in a file of their own. */
   readonly encoder?: ReadonlyMap<string, AdapterTensor>;
+  /** The content of config.json: the labels of a head, which PEFT's files do not hold. */
+  readonly model?: Readonly<Record<string, unknown>>;
   /** Text of README.md. Without it a short card is written where there is none yet. */
   readonly readme?: string;
 }
@@ -153,7 +156,7 @@ async function noWeights(folder: string, name: string): Promise<CheckpointError>
  * @throws {IoError}
  */
 export async function writeAdapterFolder(path: string, options: WriteAdapterOptions): Promise<void> {
-  const { config, tensors, encoder, readme, fs = Deno } = options;
+  const { config, tensors, encoder, model, readme, fs = Deno } = options;
   if (typeof config["peft_type"] !== "string") {
     throw new CheckpointError("adapter/peft-type", 'Cannot write an adapter as its config has no "peft_type"', {
       path,
@@ -166,6 +169,7 @@ export async function writeAdapterFolder(path: string, options: WriteAdapterOpti
     ...(encoder ? [[ENCODER, encode(encoder)] as const] : []),
     [CONFIG, encodeJson({ ...config, inference_mode: true })],
   ]);
+  if (model) files.set(MODEL, encodeJson(model));
   if (readme !== undefined) files.set(CARD, readme);
   else if (await statOrUndefined(`${path}/${CARD}`) === undefined) files.set(CARD, modelCard(config));
   await writeFiles(path, files, { fs, last: CONFIG });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { TASK_CHOICES, type TaskChoice, type TaskName, taskOfChoice } from "../core/task_name.ts";
 export { type Batch } from "../data/batch.ts";
 export { IGNORE } from "../data/labels.ts";
 export { type Architecture, type Head, type HeadName, type TokenPlaces } from "../models/architecture.ts";
@@ -11,6 +12,7 @@ export { type Adapter, type LinearSite } from "../nn/adapter.ts";
 export { type Init, type LeafSource, type ModelScope, type SiteInfo } from "../nn/scope.ts";
 export { type Heads, type RotaryTables, type Sequence } from "../nn/sequence.ts";
 export { causalLm, causalLmLogits, causalLmLoss } from "./causal_lm.ts";
+export { chooseTask, type TaskOptions } from "./choose_task.ts";
 export { maskedLm } from "./masked_lm.ts";
 export { questionAnswering } from "./question_answering.ts";
 export {
@@ -28,6 +30,5 @@ export {
   type LossOptions,
   type Task,
   taskLoss,
-  type TaskName,
 } from "./task.ts";
 export { labelNames, TASK_NAMES, taskName, taskOf, tasks, type TaskSetting } from "./tasks.ts";

@@ -1,22 +1,13 @@
 // A task as plain data: which arrays a program reads, how a batch becomes these arrays, what the model puts out for them,
 // and what is minimized. Programs, training, evaluation and parity know tasks only through this.
 import type { Shape } from "../core/dims.ts";
+import type { TaskName } from "../core/task_name.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Value } from "../graph/graph.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
 import type { Word } from "../ops/word.ts";
-
-/** Tasks by their names on the command line. */
-export type TaskName =
-  | "causal-lm"
-  | "sequence-classification"
-  | "token-classification"
-  | "question-answering"
-  | "masked-lm"
-  | "sentence-embedding"
-  | "seq2seq-lm";
 
 /** Inputs of programs. Those that Hugging Face has carry its names; the others are derived from them on the CPU. */
 export type InputName =

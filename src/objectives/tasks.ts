@@ -1,5 +1,6 @@
 // Which task a config.json is for: transformers' class names end with it.
 import { ConfigError, printable } from "../core/errors.ts";
+import type { TaskName } from "../core/task_name.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { type Json, readConfig } from "../models/config.ts";
 import { causalLm } from "./causal_lm.ts";
@@ -7,7 +8,7 @@ import { maskedLm } from "./masked_lm.ts";
 import { questionAnswering } from "./question_answering.ts";
 import { PROBLEM_TYPES, type ProblemType, sequenceClassification } from "./sequence_classification.ts";
 import { sentenceEmbedding } from "./sentence_embedding.ts";
-import type { Task, TaskName } from "./task.ts";
+import type { Task } from "./task.ts";
 import { tokenClassification } from "./token_classification.ts";
 
 /** What a task is made from. */

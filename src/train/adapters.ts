@@ -8,6 +8,7 @@ import { type AdapterFile, readAdapterFolder, writeAdapterFolder } from "../io/a
 import { visitModel } from "../objectives/build.ts";
 import { read, run } from "../gpu/executable.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
+import { modulesOfTask } from "./adapter_task.ts";
 import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "./leaves.ts";
@@ -39,7 +40,10 @@ export async function addAdapter(
 
 /** As PEFT does, the head of a task is trained beside the adapter; so are modules that the checkpoint did not have. */
 function withHeads({ task, fresh }: ModelState, config: AdapterConfig): AdapterConfig {
-  const modules = [...task.trains, ...fresh];
+  return withModules(config, [...task.trains, ...fresh]);
+}
+
+function withModules(config: AdapterConfig, modules: readonly string[]): AdapterConfig {
   if (modules.length === 0) return config;
   return { ...config, modulesToSave: [...new Set([...config.modulesToSave, ...modules])] };
 }
@@ -71,7 +75,7 @@ export async function loadAdapter(
   { name = DEFAULT_NAME, warn = () => {} }: LoadAdapterOptions,
 ): Promise<void> {
   const file = await readAdapterFolder(path);
-  const settings = adapterFromJson(file.config);
+  const settings = withModules(adapterFromJson(file.config), modulesOfTask(file.config.task_type));
   const config = file.encoder ? { ...settings, encoder: true } as AdapterConfig : settings;
   const adapter = prepare(state, config, name);
   const given = file.encoder ? trainedTensors(file, adapter) : file.tensors;
@@ -106,6 +110,7 @@ export async function saveAdapter(state: ModelState, path: string): Promise<void
   });
   await writeAdapterFolder(path, {
     config: json,
+    ...(state.task.trains.length > 0 ? { model: state.config } : {}),
     tensors: new Map([...made, ...[...values].filter(([key]) => !isEncoder(key)).map(shaped)]),
     ...(made.size > 0 ? { encoder: new Map([...values].filter(([key]) => isEncoder(key)).map(shaped)) } : {}),
   });

@@ -10,6 +10,7 @@ import { resolveModelFolder } from "../io/hub_cache.ts";
 import type { Architecture, HeadName } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
+import { chooseTask, type TaskOptions } from "../objectives/choose_task.ts";
 import { visitModel } from "../objectives/build.ts";
 import type { Task } from "../objectives/task.ts";
 import { taskOf } from "../objectives/tasks.ts";
@@ -24,7 +25,7 @@ import { matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
 const HEAD_SEED = 42;
 
 /** Options of {@linkcode loadModel}. */
-export interface LoadModelOptions {
+export interface LoadModelOptions extends TaskOptions {
   /** Told what is odd but usable. */
   readonly warn?: (text: string) => void;
   /**
@@ -37,10 +38,12 @@ export interface LoadModelOptions {
 
 /**
  * Load a Hugging Face model folder: config.json, weights in safetensors (f32, f16, bf16, and bitsandbytes' nf4 and int8;
- * sharded or not) and, where there is one, the tokenizer. Weights are kept as f32 unless `quantize` says otherwise.
+ * sharded or not) and, where there is one, the tokenizer. Weights are kept as f32 unless `quantize` says otherwise. The task
+ * is that of config.json's `architectures`, unless `task` and `labels` say otherwise: a head that the folder does not have,
+ * or has for another number of labels, starts at random.
  *
  * @throws {ConfigError} `config/…`, `model/missing-tensor`, `model/shape` listing all that is wrong, before anything is
- * allocated.
+ * allocated; `config/architectures` if the family has no such task.
  * @throws {UsageError} `model/quantized` if the folder is quantized and `quantize` asks for another format.
  * @throws {ModelError} `model/…`, `config/model_type` for folders that cannot be opened.
  * @throws {OutOfMemoryError} `mem/device` if the weights do not fit.
@@ -56,21 +59,25 @@ export interface LoadModelOptions {
 export async function loadModel(
   device: GraftDevice,
   path: string,
-  { warn = () => {}, quantize = "none" }: LoadModelOptions = {},
+  { warn = () => {}, quantize = "none", ...choice }: LoadModelOptions = {},
 ): Promise<Model> {
   const folder = await openModelFolder(await resolveModelFolder(path));
   try {
     folder.warnings.forEach(warn);
-    const architecture = architectureOf(folder.config);
-    const task = taskOf(folder.config, architecture);
+    const config = chooseTask(folder.config, choice);
+    const architecture = architectureOf(config);
+    const task = taskOf(config, architecture);
     const inventory = takeInventory(architecture, task);
     const heads = headModules(task, architecture);
-    const names = matchWeights(folder, architecture, inventory, heads);
+    const names = matchWeights(folder, architecture, inventory, {
+      optional: heads,
+      resized: choice.labels !== undefined || choice.task !== undefined,
+    });
     const missing = [...inventory.weights.keys()].filter((name) => !names.has(name));
     const fresh = heads.filter((module) => missing.some((name) => name.startsWith(`${module}.`)));
     if (fresh.length > 0) {
       const list = fresh.join(" and ");
-      warn(`${path} has no weights of ${list}: they start at random, and say nothing before they are trained`);
+      warn(`${path} has no weights for ${list}: they start at random, and say nothing before they are trained`);
     }
     const unused = unusedTensors(folder, names);
     if (unused.length > 0) warn(`${unused.length} tensors of ${path} are not used: ${unused.slice(0, 5).join(", ")}`);
@@ -90,7 +97,7 @@ export async function loadModel(
     const state = createState(device, architecture, inventory, {
       task,
       fresh,
-      config: folder.config,
+      config,
       path: folder.path,
       tokenizerOrNone: tokenizer,
       formats,
@@ -116,7 +123,7 @@ export function headModules({ name }: Task, { heads = {} }: Architecture): reado
 }
 
 /** Options of {@linkcode createModel}. */
-export interface CreateModelOptions {
+export interface CreateModelOptions extends TaskOptions {
   readonly seed?: number;
   readonly tokenizer?: Tokenizer;
   /** The first values of a tensor; those that the architecture says, from `seed`, where it gives none. */
@@ -126,14 +133,15 @@ export interface CreateModelOptions {
 /**
  * A model with random weights, for pre-training and benchmarks.
  *
- * @param config The content of a config.json.
+ * @param given The content of a config.json.
  * @param options `seed` of the weights (42), and `initial`: the values of tensors that are known.
  */
 export async function createModel(
   device: GraftDevice,
-  config: Json,
-  { seed = 42, tokenizer, initial }: CreateModelOptions = {},
+  given: Json,
+  { seed = 42, tokenizer, initial, ...choice }: CreateModelOptions = {},
 ): Promise<Model> {
+  const config = chooseTask(given, choice);
   const architecture = architectureOf(config);
   const task = taskOf(config, architecture);
   const inventory = takeInventory(architecture, task);

@@ -11,9 +11,17 @@ import type { Inventory } from "./leaves.ts";
 /** Names listed in an error before it says how many more there are. */
 const LISTED = 10;
 
+/** Options of {@linkcode matchWeights}. */
+export interface MatchOptions {
+  /** Modules whose weights may be absent, such as a head. */
+  readonly optional?: readonly string[];
+  /** Whether they may have other shapes too, which is as good as being absent. */
+  readonly resized?: boolean;
+}
+
 /**
- * The name in the folder of every weight; weights of the modules called `optional` may be absent. Checkpoints of the bare
- * model leave out a prefix such as `"transformer."`.
+ * The name in the folder of every weight, but for optional ones that it does not have. Checkpoints of the bare model leave
+ * out a prefix such as `"transformer."`.
  *
  * @throws {ConfigError} `model/missing-tensor` or `model/shape`, listing all tensors that are missing or do not fit.
  */
@@ -21,21 +29,22 @@ export function matchWeights(
   folder: ModelFolder,
   { prefix }: Architecture,
   { weights }: Inventory,
-  optional: readonly string[] = [],
+  { optional = [], resized = false }: MatchOptions = {},
 ): Map<string, string> {
   const problems: string[] = [];
   let missing = 0;
   const names = new Map<string, string>();
   for (const { name, shape } of weights.values()) {
     const found = storedNames(name, prefix).find((n) => folder.tensors.has(n));
-    if (found === undefined && optional.some((module) => name.startsWith(`${module}.`))) continue;
+    const stored = found === undefined ? undefined : folder.tensors.get(found)!.shape;
+    const misfit = stored === undefined || (resized && String(stored) !== String(shape));
+    if (misfit && optional.some((module) => name.startsWith(`${module}.`))) continue;
     if (found === undefined) {
       missing++;
       problems.push(`${name} [${shape}] is missing`);
       continue;
     }
     names.set(name, found);
-    const stored = folder.tensors.get(found)!.shape;
     if (String(stored) !== String(shape)) {
       problems.push(`${printable(found)} is [${stored}], config.json says [${shape}]`);
     }
