@@ -1,9 +1,10 @@
 // The positions that prompt and prefix tuning put in front of every sequence, as columns of the batch: tokens that the
 // method replaces, seen by all, without labels.
+import type { TaskName } from "../core/task_name.ts";
 import type { Batch } from "../data/batch.ts";
 import { IGNORE } from "../data/labels.ts";
 import type { Adapter } from "../nn/adapter.ts";
-import type { Task, TaskName } from "./task.ts";
+import type { Task } from "./task.ts";
 
 /** Tasks that have a label for every token of the input. */
 const PER_TOKEN: ReadonlySet<TaskName> = new Set<TaskName>(["causal-lm", "token-classification", "masked-lm"]);
