@@ -71,7 +71,7 @@ export { type Json } from "./src/models/config.ts";
 export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";
 export { type LoraPlus } from "./src/optim/lora_plus.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
-export { type ForwardResult, type GradientResult } from "./src/train/forward.ts";
+export { type ForwardResult, type GradientOptions, type GradientResult } from "./src/train/forward.ts";
 export { generateIds, generateTexts, type Prompts } from "./src/train/generate.ts";
 export { type BeamOptions, type GenerateOptions, type SamplingOptions } from "./src/train/generate_options.ts";
 export { type Quantize } from "./src/train/formats.ts";

@@ -2,7 +2,7 @@
 //
 //   deno run … bench/first_step.ts LABEL     one step of a model in this process; prints its seconds
 import { closeDevice, openDevice } from "../mod.ts";
-import { benchModels, labelOf, quickModel } from "./models.ts";
+import { benchModels, labelOf, quickModel, quickRecomputed } from "./models.ts";
 import { command } from "./process.ts";
 import { loraUpdates, randomBatch } from "./step_measure.ts";
 
@@ -49,11 +49,11 @@ export async function firstStep(label: string): Promise<FirstStep | undefined> {
 }
 
 if (import.meta.main) {
-  const known = [...benchModels, quickModel].find((model) => labelOf(model) === Deno.args[0])!;
+  const known = [...benchModels, quickModel, quickRecomputed].find((model) => labelOf(model) === Deno.args[0])!;
   const device = await openDevice();
   const model = await known.open(device);
   const start = performance.now();
-  const updates = await loraUpdates(model);
+  const updates = await loraUpdates(model, known);
   await updates.queue(randomBatch(model, known), 0);
   await updates.loss(0);
   console.log((performance.now() - start) / 1000);

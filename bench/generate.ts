@@ -12,7 +12,9 @@ const PROMPT = 8;
 /** Measure generation with every model. */
 export async function benchGenerate(context: Context): Promise<Row[]> {
   const rows: Row[] = [];
-  const once = benchModels.filter(({ name }, i) => benchModels.findIndex((other) => other.name === name) === i);
+  const once = benchModels.filter(({ name, recompute }, i) =>
+    !recompute && benchModels.findIndex((other) => other.name === name) === i
+  );
   for (const model of chooseModels(context, once)) {
     for (const S of context.quick ? [1] : [1, 16]) {
       const row = await measure(context, model, S);

@@ -15,6 +15,8 @@ export interface BenchModel {
   readonly steps: readonly [software: number, gpu: number];
   /** Milliseconds that a LoRA step may take on an H100 in f32: a row of the table of `--h100-table`. */
   readonly target?: number;
+  /** Compute layers again in the backward pass. */
+  readonly recompute?: boolean;
   /** Whether a software driver would take minutes. */
   readonly large?: boolean;
   open(device: GraftDevice): Promise<Model>;
@@ -27,6 +29,10 @@ const random = (config: Readonly<Record<string, unknown>>) => (device: GraftDevi
   createModel(device, config, { initial: sampled });
 
 const stories = { B: 8, T: 128, steps: [8, 40] } as const;
+const base: BenchModel = {
+  ...{ name: "bundled base", B: 8, T: 256, steps: [4, 40] },
+  open: (device) => loadModel(device, BASE),
+};
 const gpt2 = { name: "GPT-2 124M, random", open: random(GPT2_CONFIG) } as const;
 
 /** What `--quick` measures. */
@@ -35,11 +41,15 @@ export const quickModel: BenchModel = {
   open: random(STORIES_CONFIG),
 };
 
+/** The same with layers that are computed again. */
+export const quickRecomputed: BenchModel = { ...quickModel, name: `${quickModel.name}, recomputed`, recompute: true };
+
 /** All models, smallest first. */
 export const benchModels: readonly BenchModel[] = [
   { ...stories, name: "stories260K, random", target: 3, open: random(STORIES_CONFIG) },
   { ...stories, name: "stories260K", open: (device) => loadModel(device, STORIES) },
-  { name: "bundled base", B: 8, T: 256, steps: [4, 40], open: (device) => loadModel(device, BASE) },
+  base,
+  { ...base, name: "bundled base, recomputed", recompute: true },
   { ...gpt2, B: 1, T: 128, steps: [2, 20], target: 5 },
   { ...gpt2, B: 8, T: 512, steps: [2, 20], target: 60, large: true },
   {
@@ -71,7 +81,7 @@ export function chooseModels(
   { quick, device: { software }, only, say }: Choice,
   models: readonly BenchModel[] = benchModels,
 ): BenchModel[] {
-  if (quick) return [quickModel];
+  if (quick) return models.some(({ recompute }) => recompute) ? [quickModel, quickRecomputed] : [quickModel];
   return models.filter((model) => {
     const label = labelOf(model);
     if (only && !only.some((part) => label.includes(part))) return false;

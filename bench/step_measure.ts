@@ -10,9 +10,12 @@ import { summary, type Times } from "../src/gpu/time.ts";
 import { type Updates, updates } from "./updates.ts";
 
 /** Put a fresh adapter on the model; its updates. */
-export async function loraUpdates(model: Model): Promise<Updates> {
+export async function loraUpdates(
+  model: Model,
+  { recompute = false }: Pick<BenchModel, "recompute"> = {},
+): Promise<Updates> {
   await model.addAdapter(lora({ rank: 8, alpha: 16 }));
-  return updates(model, { optimizer: adamw({ weightDecay: 0 }), lr: 2e-4, maxNorm: 1, decayAll: false });
+  return updates(model, { optimizer: adamw({ weightDecay: 0 }), lr: 2e-4, maxNorm: 1, decayAll: false, recompute });
 }
 
 /** Random tokens that are their own labels. */
@@ -31,11 +34,14 @@ export interface MeasuredStep extends Times, StepFigures {
 const ROUNDS = { software: 3, gpu: 5 };
 
 /** Time `steps` updates that are queued without a wait between them, several times over. */
-export async function measureStep(device: GraftDevice, { B, T, steps, open }: BenchModel): Promise<MeasuredStep> {
+export async function measureStep(
+  device: GraftDevice,
+  { B, T, steps, recompute = false, open }: BenchModel,
+): Promise<MeasuredStep> {
   device.memory.peak = device.memory.bytes;
   const model = await open(device);
   try {
-    const steady = await loraUpdates(model);
+    const steady = await loraUpdates(model, { recompute });
     const batch = randomBatch(model, { B, T });
     const kind = device.software ? "software" : "gpu";
     const count = steps[device.software ? 0 : 1];

@@ -14,6 +14,8 @@ export interface UpdateSettings {
   readonly maxNorm: number;
   /** Apply weight decay to biases and norms too. */
   readonly decayAll: boolean;
+  /** Compute again in the backward pass what layers have computed (false). */
+  readonly recompute?: boolean;
 }
 
 /** A sequence of updates. */
@@ -29,8 +31,11 @@ export interface Updates {
 }
 
 /** Updates of what is trained in `model`. */
-export function updates({ state }: Model, { optimizer, lr, maxNorm, decayAll }: UpdateSettings): Updates {
-  const options: StepOptions = { optimizer, accumulate: 1, smoothing: 0, decayAll };
+export function updates(
+  { state }: Model,
+  { optimizer, lr, maxNorm, decayAll, recompute = false }: UpdateSettings,
+): Updates {
+  const options: StepOptions = { optimizer, accumulate: 1, smoothing: 0, decayAll, recompute };
   return {
     async queue(batch, i) {
       const scalars = {

@@ -3,6 +3,7 @@ import type { AdapterConfig } from "../adapters/mod.ts";
 import { bytes } from "../core/dims.ts";
 import { fuse } from "../graph/fuse.ts";
 import { plan } from "../graph/plan.ts";
+import { recompute } from "../graph/recompute.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Task } from "../objectives/task.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
@@ -42,12 +43,14 @@ export interface EstimateOptions {
   readonly T: number;
   /** Batches of an update. */
   readonly accumulate: number;
+  /** Whether the backward pass computes layers again. */
+  readonly recompute: boolean;
 }
 
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
   const { task, inventory, formats, adapter, optimizer, B, T, accumulate } = options;
-  const { graph, inventory: traced } = traceStep(architecture, { task, adapter, B, T });
+  const { graph, inventory: traced } = traceStep(architecture, { task, adapter, B, T, recompute: options.recompute });
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
   const base = countElements(inventory.weights.values());
@@ -58,7 +61,7 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
   const inputs = sum([...graph.leaves.values()].filter((v) => v.role === "input").map(bytes));
   const weights = weightBytes(inventory, formats),
     trained = 4 * trainedParameters * copies,
-    temporaries = sum(plan(fuse(graph)).bufferBytes) + inputs;
+    temporaries = sum(plan(recompute(fuse(graph))).bufferBytes) + inputs;
   return {
     weights,
     trained,

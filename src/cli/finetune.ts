@@ -141,6 +141,7 @@ async function trainModel(
     ...(maxSteps === undefined ? {} : { maxSteps }),
     ...loraPlus(settings),
     accumulate: settings.gradientAccumulation,
+    recompute: settings.recompute,
   });
   const show = progressBar(terminal);
   terminal.redraw("Compiling …");

@@ -100,6 +100,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     B: Math.min(batchSize, data.examples.length),
     T,
     accumulate: gradientAccumulation,
+    recompute: settings.recompute,
   });
   const prompts = await choosePrompts(
     settings,

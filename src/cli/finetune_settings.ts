@@ -42,6 +42,7 @@ export const finetuneSchema = {
   maxSteps: count("stop after this many updates", { min: 1 }),
   batchSize: count("rows of a batch", { default: 8, min: 1 }),
   gradientAccumulation: count("batches of an update", { default: 1, min: 1 }),
+  recompute: flag("compute layers again in the backward pass: less memory, more time, the same numbers"),
   maxLength: count(`tokens of the longest row; longer ones are cut (${MAX_LENGTH})`, { min: 2 }),
   packing: flag("join rows and cut them into windows of the longest length"),
   skipBadRows: count("bad rows to leave out before it is an error", { default: 0, min: 0 }),

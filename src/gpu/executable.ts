@@ -5,6 +5,7 @@ import { DeviceError, OutOfMemoryError } from "../core/errors.ts";
 import { fuse, type Listing } from "../graph/fuse.ts";
 import type { AnyNode, Graph, Kernel, Value, Values } from "../graph/graph.ts";
 import { plan } from "../graph/plan.ts";
+import { layerOf, recompute } from "../graph/recompute.ts";
 import { print } from "../graph/print.ts";
 import type { Target } from "../graph/target.ts";
 import { createUniforms, storageBindings } from "./binding.ts";
@@ -80,7 +81,8 @@ export async function compile(
   { store, keep = [], name = "program", fused = true }: CompileOptions,
 ): Promise<Executable> {
   const { device } = store;
-  const listing = fused ? fuse(graph, keep) : graph;
+  const listed = fused ? fuse(graph, keep) : graph;
+  const listing = recompute(listed, keep);
   const kernels = lower(listing, device.target);
   const arena = [...store.arena];
   const { spotOf, bufferBytes, naiveBytes, lowerBytes } = plan(listing, { keep, arena: arena.map(({ size }) => size) });
@@ -132,8 +134,11 @@ export async function compile(
   const ownBytes = sum(owned.map((buffer) => buffer.size)), scratchBytes = sum(bufferBytes);
   const pipelines = new Set(dispatches.map(({ pipeline }) => pipeline)).size;
   const perLayer = dispatchesPerLayer(dispatches);
-  const joined = graph.nodes.length - listing.nodes.length;
-  const summary = `${listing.nodes.length} nodes (${joined} joined others), ${dispatches.length} dispatches ` +
+  const joined = graph.nodes.length - listed.nodes.length, again = listing.nodes.length - listed.nodes.length;
+  const summary =
+    `${listing.nodes.length} nodes (${joined} joined others${
+      again > 0 ? `, ${again} computed again` : ""
+    }), ${dispatches.length} dispatches ` +
     `(${perLayer.toFixed(1)} a layer), ${pipelines} pipelines; ` +
     `temporaries ${mib(scratchBytes)} in ${bufferBytes.filter((n) => n > 0).length} buffers (${mib(naiveBytes)} ` +
     `unshared, ${mib(lowerBytes)} at least); own ${mib(ownBytes)}`;
@@ -167,7 +172,7 @@ export async function compile(
 }
 
 function dispatchesPerLayer(dispatches: readonly Dispatch[]): number {
-  const layers = dispatches.map(({ node }) => node.scope.match(/\.\d+(?=\.|$)/)?.[0]).filter((n) => n !== undefined);
+  const layers = dispatches.map(({ node }) => layerOf(node.scope)).filter((layer) => layer !== undefined);
   return layers.length / (new Set(layers).size || 1);
 }
 

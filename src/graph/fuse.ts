@@ -15,11 +15,11 @@ export interface Pointwise {
 }
 
 /** The nodes of a graph as they are compiled. */
-export type Listing = Pick<Graph, "nodes" | "values" | "leaves" | "places" | "target">;
+export type Listing = Pick<Graph, "nodes" | "values" | "leaves" | "places" | "target" | "recomputed">;
 
 /** `graph` with readers absorbed by makers; the values in `keep` stay. */
 export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
-  const { values, leaves, places, target } = graph;
+  const { values, leaves, places, target, recomputed } = graph;
   const nodes: (AnyNode | undefined)[] = [...graph.nodes];
   const uses = new Map<Value, number>();
   for (const { inputs } of graph.nodes) for (const v of inputs as Values) uses.set(v, (uses.get(v) ?? 0) + 1);
@@ -31,7 +31,7 @@ export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
       const maker = nodes[at]!;
       const [between] = maker.outputs as Values;
       if (
-        !between || uses.get(between) !== 1 || stays.has(between) || overwritten(maker, nodes.slice(at + 1, i), places)
+        !between || uses.get(between) !== 1 || stays.has(between) || overwritten(maker, nodes.slice(at + 1, i), graph)
       ) {
         continue;
       }
@@ -50,6 +50,7 @@ export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
     leaves,
     places,
     target,
+    recomputed,
   };
 }
 
@@ -57,14 +58,19 @@ export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
 function overwritten(
   maker: AnyNode,
   between: readonly (AnyNode | undefined)[],
-  places: Listing["places"],
+  listing: Pick<Listing, "places">,
 ): boolean {
-  const root = (v: Value) => v.within?.parent ?? v;
   const read = new Set((maker.inputs as Values).map(root));
-  return between.some((node) =>
-    node !== undefined &&
-    (node.outputs.length === 0
-      ? (node.inputs as Values).some((v) => v.role !== "temp" && read.has(root(v)))
-      : (node.outputs as Values).some((v) => places.has(v) && read.has(places.get(v)!.parent)))
-  );
+  return between.some((node) => node !== undefined && writtenBy(node, listing).some((v) => read.has(root(v))));
+}
+
+/** Resident values that `node` may write: those that it is given where it has no outputs, and where outputs are placed. */
+export function writtenBy({ inputs, outputs }: AnyNode, { places }: Pick<Listing, "places">): Value[] {
+  if (outputs.length === 0) return (inputs as Values).filter((v) => v.role !== "temp");
+  return (outputs as Values).flatMap((v) => places.get(v)?.parent ?? []);
+}
+
+/** The resident value that `v` is a part of, or `v` itself. */
+export function root(v: Value): Value {
+  return v.within?.parent ?? v;
 }

@@ -74,7 +74,10 @@ export interface Op<A, In extends Values, Out extends Values> {
   readonly packed?: readonly number[];
   /** Set where the op treats every element alike: who makes an input may do its work too. */
   readonly pointwise?: Pointwise;
-  /** One node that does the work of `node` and of `user`, the only reader of its first output; see fuse.ts. */
+  /**
+   * One node that does the work of `node` and of `user`, the only reader of its first output; see fuse.ts. Its op takes
+   * all values from the node, as recompute.ts repeats it with others.
+   */
   absorb?(node: AnyNode, user: AnyNode): AnyNode | undefined;
   /** Gradients do not pass. */
   readonly stops?: boolean;
@@ -131,6 +134,8 @@ export class Graph {
   /** Outputs that live inside a resident value instead of scratch memory. */
   readonly places: Map<Value, Place> = new Map();
   readonly target: Target;
+  /** What layers make of values below this id is computed again where later nodes read it; see recompute.ts. */
+  recomputed = 0;
   readonly #seen = new Map<string, AnyNode>();
   readonly #ops = new Map<object, number>();
   readonly #leaves = new Map<string, Value>();

@@ -16,34 +16,43 @@ export function productOp<A, In extends Values>({ call, ...op }: ProductOp<A, In
   return {
     ...op,
     kernels: (node, target) => splitKernels(call(node), node.outputs[1], target),
-    absorb: (node, user) => follow(call(node), node, user),
+    absorb: (node, user) => follow(call, node, user),
   };
 }
 
-/** The product with the work of `user` in its store. */
-function follow(call: ProductCall, maker: AnyNode, user: AnyNode): AnyNode | undefined {
+/** The product with the work of `user` in its store; the new op finds the other operand behind those of the maker. */
+function follow<A, In extends Values>(
+  call: ProductOp<A, In>["call"],
+  maker: Node<A, In, ProductOutputs>,
+  user: AnyNode,
+): AnyNode | undefined {
   const { pointwise, name } = user.op;
-  const [c, ...shares] = maker.outputs as ProductOutputs;
-  if (!pointwise || call.add) return undefined;
+  const [c, ...shares] = maker.outputs;
+  if (!pointwise || call(maker).add) return undefined;
   const place = user.inputs[0] === c ? 0 : 1;
   const other = (user.inputs as Values)[1 - place];
-  const [y] = user.outputs;
+  const outputs: ProductOutputs = [user.outputs[0], ...shares];
   const { reads, expression, functions = "" } = pointwise;
   const then = { expression, functions, result: reads[place]!, ...(other ? { other: reads[1 - place]! } : {}) };
-  const joined: ProductCall = {
-    ...call,
-    name: `${call.name} + ${name}`,
-    c: { ...call.c, value: y },
-    ...(other ? { add: { ...call.c, value: other } } : {}),
-    ...(user.op === addOp ? {} : { then }),
+  const joined = (node: Node<null, Values, ProductOutputs>): ProductCall => {
+    const inputs = node.inputs.slice(0, maker.inputs.length) as Values as In;
+    const product = call({ ...maker, inputs, outputs: node.outputs });
+    return {
+      ...product,
+      name: `${product.name} + ${name}`,
+      ...(other ? { add: { ...product.c, value: node.inputs[maker.inputs.length]! } } : {}),
+      ...(user.op === addOp ? {} : { then }),
+    };
   };
-  // A product that is cut along its summands is complete only behind the last cut; sums do not mind.
-  if (joined.then && cut(joined, c.graph.target).some(({ accumulate }) => accumulate)) return undefined;
   const op: Op<null, Values, ProductOutputs> = {
     name: `${maker.op.name} + ${name}`,
-    infer: () => [y, ...shares],
-    kernels: (node, target) => splitKernels(joined, node.outputs[1], target),
+    infer: () => outputs,
+    kernels: (node, target) => splitKernels(joined(node), node.outputs[1], target),
   };
   const inputs = other ? [...maker.inputs, other] : maker.inputs;
-  return { op, inputs, outputs: [y, ...shares], attrs: null, scope: maker.scope };
+  const node = { op, inputs, outputs, attrs: null, scope: maker.scope };
+  // A product that is cut along its summands is complete only behind the last cut; sums do not mind.
+  const whole = joined(node);
+  if (whole.then && cut(whole, c.graph.target).some(({ accumulate }) => accumulate)) return undefined;
+  return node;
 }

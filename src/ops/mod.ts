@@ -45,6 +45,7 @@ export {
 } from "../graph/graph.ts";
 export { type Plan, plan } from "../graph/plan.ts";
 export { print } from "../graph/print.ts";
+export { recomputeLayers } from "../graph/recompute.ts";
 export { type Precision, type Target, type TargetClass, type Tuning } from "../graph/target.ts";
 export * from "./activations.ts";
 export {

@@ -6,6 +6,7 @@ import type { Batch } from "../data/batch.ts";
 import { read, run, write } from "../gpu/executable.ts";
 import type { Value } from "../graph/graph.ts";
 import { leadBatch } from "../objectives/lead_batch.ts";
+import { recomputeLayers } from "../graph/recompute.ts";
 import { type Arranged, type ArrangeOptions, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
@@ -22,6 +23,12 @@ export interface ForwardResult {
    * of tokens, [B, T, 2] of answers (start and end).
    */
   readonly logits: { readonly shape: readonly number[]; readonly data: Float32Array };
+}
+
+/** Options of {@linkcode Model.gradients}. */
+export interface GradientOptions {
+  /** Compute again in the backward pass what layers have computed (false). */
+  readonly recompute?: boolean;
 }
 
 /** What {@linkcode Model.gradients} returns. */
@@ -90,21 +97,30 @@ export async function forward(state: ModelState, batch: Batch): Promise<ForwardR
 }
 
 /** See {@linkcode Model.gradients}. */
-export async function gradients(state: ModelState, batch: Batch): Promise<GradientResult> {
+export async function gradients(
+  state: ModelState,
+  batch: Batch,
+  { recompute = false }: GradientOptions = {},
+): Promise<GradientResult> {
   const arranged = prepareBatch(state, batch);
   const trained = trainedKind(state);
   const { items } = arranged;
   if (items === 0) {
     throw new UsageError("data/no-labels", "Cannot compute gradients as no label of the batch is trained");
   }
-  const made = await program(state, programKey(state, `gradients of ${trained}`, arranged), () => {
-    const { m, graph, inputs, constants } = batchScope(state, arranged, trained);
-    const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph) });
-    const found = backward(graph, loss);
-    const entries = [...found].map(([param, gradient]) => [`d ${param.name}`, unboosted(gradient)]);
-    const results = { loss: unboosted(loss), ...Object.fromEntries(entries) };
-    return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results };
-  });
+  const made = await program(
+    state,
+    programKey(state, `gradients of ${trained}${recompute ? " recomputed" : ""}`, arranged),
+    () => {
+      const { m, graph, inputs, constants } = batchScope(state, arranged, trained);
+      const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph) });
+      if (recompute) recomputeLayers(graph);
+      const found = backward(graph, loss);
+      const entries = [...found].map(([param, gradient]) => [`d ${param.name}`, unboosted(gradient)]);
+      const results = { loss: unboosted(loss), ...Object.fromEntries(entries) };
+      return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results };
+    },
+  );
   writeBatch(made, arranged, encodeScalars({ lossScale: lossBoost(state.device.target) / items }));
   run(made.executable);
   const entries = Object.entries(made.results);

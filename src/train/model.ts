@@ -6,7 +6,7 @@ import type { GraftDevice } from "../gpu/device.ts";
 import { release } from "../gpu/store.ts";
 import type { WeightDType } from "../io/tensor_dtype.ts";
 import { addAdapter, loadAdapter, type LoadAdapterOptions, saveAdapter, setAdapter } from "./adapters.ts";
-import { forward, type ForwardResult, type GradientResult, gradients } from "./forward.ts";
+import { forward, type ForwardResult, type GradientOptions, type GradientResult, gradients } from "./forward.ts";
 import { generate, generateIds, type Prompts } from "./generate.ts";
 import type { GenerateOptions } from "./generate_options.ts";
 import { merge, saveMerged, unmerge } from "./merge.ts";
@@ -73,8 +73,8 @@ export class Model {
   }
 
   /** The loss of a batch and its gradient for every trained tensor, under PEFT's saved names. */
-  gradients(batch: Batch): Promise<GradientResult> {
-    return this.queue(() => gradients(this.state, batch));
+  gradients(batch: Batch, options: GradientOptions = {}): Promise<GradientResult> {
+    return this.queue(() => gradients(this.state, batch, options));
   }
 
   /**

@@ -7,6 +7,7 @@ import { write } from "../gpu/executable.ts";
 import { observe } from "../gpu/observe.ts";
 import { fetch, release } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
+import { recomputeLayers } from "../graph/recompute.ts";
 import { type Arranged, taskLoss } from "../objectives/task.ts";
 import { backward } from "../ops/backward.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
@@ -31,6 +32,8 @@ export interface StepOptions {
   /** Rates of LoRA+ beside the peak that they are relative to. */
   readonly loraPlus?: LoraPlus | undefined;
   readonly learningRate?: number;
+  /** Compute again in the backward pass what layers have computed, instead of keeping it. */
+  readonly recompute: boolean;
 }
 
 /** What the ring holds about one update. */
@@ -53,12 +56,14 @@ export function trainedLayout(
 
 /** The program of a micro-batch with these shapes. */
 export function microProgram(state: ModelState, batch: Arranged, options: StepOptions): Promise<Program> {
-  const { smoothing, accumulate } = options;
+  const { smoothing, accumulate, recompute } = options;
   const trained = trainedKind(state);
-  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${accumulate > 1 ? "window" : ""}`, batch);
+  const how = `${accumulate > 1 ? "window" : ""}${recompute ? " recomputed" : ""}`;
+  const key = programKey(state, `train ${trained} smoothing ${smoothing} ${how}`, batch);
   return program(state, key, () => {
     const { m, graph, inputs, constants } = batchScope(state, batch, trained);
     const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph), smoothing });
+    if (recompute) recomputeLayers(graph);
     const layout = trainedLayout(state, options);
     const gradients = [...backward(graph, loss)].map(([param, gradient]) => [param, unboosted(gradient)] as const);
     placeGradients(graph, new Map(gradients), layout);

@@ -1,6 +1,7 @@
 // The program of a training step without a device: for estimates of memory, and for tests of plans.
 import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
 import { Graph } from "../graph/graph.ts";
+import { recomputeLayers } from "../graph/recompute.ts";
 import type { Target } from "../graph/target.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { withPrefixes } from "../nn/prefixed.ts";
@@ -24,6 +25,8 @@ export interface TraceOptions {
   readonly B: number;
   /** Tokens of a row. */
   readonly T: number;
+  /** Compute again in the backward pass what layers have computed (false). */
+  readonly recompute?: boolean;
   /** The device; any by default. */
   readonly target?: Target;
 }
@@ -31,7 +34,7 @@ export interface TraceOptions {
 /** The program of one micro-batch as training compiles it, and the tensors that it asked for. */
 export function traceStep(
   architecture: Architecture,
-  { task, adapter, B, T, target }: TraceOptions,
+  { task, adapter, B, T, recompute = false, target }: TraceOptions,
 ): { readonly graph: Graph; readonly inventory: Inventory } {
   const { leaves, inventory } = recordingLeaves();
   const graph = new Graph(target);
@@ -46,6 +49,7 @@ export function traceStep(
     leaves: adapter ? leaves : trainable(leaves),
   });
   const loss = taskLoss(task, m, architecture, inputs, { scale: lossScale(graph) });
+  if (recompute) recomputeLayers(graph);
   const gradients = backward(graph, loss);
   const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));
   placeGradients(graph, gradients, flatLayout(trained, { maxWords: graph.target.maxBinding / 4 }));

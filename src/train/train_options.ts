@@ -37,6 +37,8 @@ export interface TrainOptions {
   readonly loraPlus?: LoraPlus;
   /** Apply weight decay to biases and norms too, as a plain PyTorch optimizer does (false). */
   readonly decayAll?: boolean;
+  /** Compute again in the backward pass what layers have computed: less memory, more time, the same bits (false). */
+  readonly recompute?: boolean;
   /** Order of the rows and random masks (42). */
   readonly seed?: number;
   /** Updates between two looks at the figures, at most (10). */
@@ -71,6 +73,7 @@ export function resolveOptions(
     maxGradNorm: 1,
     labelSmoothing: 0,
     decayAll: false,
+    recompute: false,
     seed: 42,
     logEvery: 10,
     ...options,

@@ -119,7 +119,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
         await (state.full ? model.saveMerged(options.output) : model.saveAdapter(options.output));
       }
     } catch (error) {
-      throw atStep(error, done + 1);
+      throw atStep(error, done + 1, settings);
     } finally {
       await model.queue(() => Promise.resolve(endTraining(state, layout)));
       state.training = false;
@@ -153,11 +153,14 @@ function runningError(): UsageError {
   });
 }
 
-/** What the device throws says what failed; the run says when. */
-function atStep(error: unknown, step: number): unknown {
+/** What the device throws says what failed; the run says when, and what would need less memory. */
+function atStep(error: unknown, step: number, { recompute }: Pick<TrainOptions, "recompute">): unknown {
   for (const Kind of [DeviceError, OutOfMemoryError]) {
     if (error instanceof Kind) {
-      return new Kind(error.code, `Cannot go on at step ${step}: ${error.message}`, { cause: error });
+      const hint = "Or compute layers again in the backward pass: train(…, { recompute: true }), finetune --recompute.";
+      const message = `Cannot go on at step ${step}: ${error.message}`;
+      const saves = Kind === OutOfMemoryError && recompute !== true;
+      return new Kind(error.code, message, { cause: error, ...saves ? { hint } : {} });
     }
   }
   return error;

@@ -1,11 +1,11 @@
 // What every plan must obey, straight from the definitions of being alive and of a dispatch.
 import { assert, assertEquals } from "@std/assert";
 import { bytes } from "../../src/core/dims.ts";
-import type { Graph, Values } from "../../src/graph/graph.ts";
+import type { Values } from "../../src/graph/graph.ts";
 import { plan, type PlanOptions } from "../../src/graph/plan.ts";
 
 /** Simulate the lives of all temporaries of a plan; returns its bytes. */
-export function verify(graph: Graph, options: PlanOptions = {}): number {
+export function verify(graph: Parameters<typeof plan>[0], options: PlanOptions = {}): number {
   const { keep = [], arena = [] } = options;
   const { spotOf, bufferBytes, naiveBytes, lowerBytes } = plan(graph, options);
   const { alignment, maxBuffer } = graph.target;
