@@ -2,6 +2,7 @@
 //
 //   o[s, h] = Σ_t softmax_t(scale · q[s, h] · cacheK[s, t]) · cacheV[s, t]        t = 0 … position[s], by query head h
 //
+// With softcap, scores are bent to softcap · tanh(score / softcap) before the softmax.
 // One group of lanes per sequence and query head: teams of lanes take positions in turn, and share the columns if they
 // are a subgroup. Each team keeps its own maximum, sum and output, joined at the end (arXiv:1805.02867). The new key
 // and value are taken from their own buffers, so that no group reads what another one writes in this dispatch.
@@ -24,6 +25,8 @@ export interface AttentionDecodeOptions {
   readonly Tmax: number;
   /** How many positions a row sees, its own included; all without. */
   readonly window?: number;
+  /** Scores are bent to softcap · tanh(score / softcap). */
+  readonly softcap?: number;
   /** q, k and v are columns of one buffer. */
   readonly packed: boolean;
   /** Every sequence has its own position, or all have the first. */
@@ -53,7 +56,7 @@ export function attentionDecodeTrips(options: AttentionDecodeOptions): number {
  * each), o[S, H·E]; uniform p: first sequence, sequences, first word of the caches, scale.
  */
 export function attentionDecode(options: AttentionDecodeOptions): string {
-  const { group, H, K, Tmax, window, packed, position } = options;
+  const { group, H, K, Tmax, window, softcap, packed, position } = options;
   const { width, pieces, team, teams, together } = layout(options);
   const type = vectorType(width);
   const [q, k, v] = packed ? ["qkv", "qkv", "qkv"] : ["q", "k", "v"];
@@ -67,7 +70,7 @@ export function attentionDecode(options: AttentionDecodeOptions): string {
 ${lines(count, (t) => own((i) => `    let k${t}_${i} = ${keys(t)} + ${i * team}u];`))}
 ${lines(count, (t) => own((i) => `    let v${t}_${i} = ${values(t)} + ${i * team}u];`))}
 ${lines(count, (t) => `    var dot${t} = 0.0;\n${own((i) => `    dot${t} += inner(q${i}, k${t}_${i});`)}`)}
-${lines(count, (t) => `    let score${t} = select(-1e30, team_sum(dot${t}), ${valid(t)});`)}
+${lines(count, (t) => `    let score${t} = select(-1e30, bent(team_sum(dot${t})), ${valid(t)});`)}
     var next = highest;
 ${lines(count, (t) => `    next = max(next, score${t});`)}
     let keep = exp(highest - next);
@@ -114,6 +117,7 @@ fn team_sum(value: f32) -> f32 {
 ${lines(Math.log2(team), (i) => `  sum += subgroupShuffleXor(sum, ${2 ** i}u);`)}
   return sum;
 }
+${bentScore(softcap)}
 fn cache_at(s: u32, t: u32, head: u32) -> u32 {
   return p.base / ${width}u + ((s * (LAST + 1u) + t) * K + head) * PIECES;
 }
@@ -167,6 +171,12 @@ ${see(1, { keys: () => `${k}[key + column`, values: () => `${v}[value + column`,
 ${own((i) => `  o${i} = join_teams(o${i} * share, lane) / all;`)}
 ${own((i) => `  if (team == ${i % teams}u) { o[${at("(n * H + h) * PIECES", i)}] = o${i}; }`)}
 }`;
+}
+
+/** `bent(score)`: the score with soft-capping, where there is; tanh is ±1 beyond ±15, where some drivers overflow. */
+export function bentScore(softcap: number | undefined): string {
+  if (softcap === undefined) return "fn bent(score: f32) -> f32 { return score; }";
+  return `fn bent(score: f32) -> f32 { return ${softcap} * tanh(clamp(score * ${1 / softcap}, -15.0, 15.0)); }`;
 }
 
 /** `join_teams(value, lane)`: the sum over the lanes that hold the same column. */

@@ -2,8 +2,10 @@
 //
 //   cacheK[s, t] = k[n], cacheV[s, t] = v[n]        row n = s·C + c stands at t = positions[n]; none behind the cache
 //   P[s, h, c, t] = softmax_t(S[s, h, c, t])        over the positions t ≤ positions[n] of the window, 0 elsewhere
+//                                                   (of softcap · tanh(S / softcap) with softcap)
 //
 // Entering: one invocation per vector. Softmax: one group of lanes per row of scores, in place.
+import { bentScore } from "./decode.ts";
 import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";
@@ -66,6 +68,8 @@ export interface PrefillSoftmaxOptions {
   readonly group: LaneGroup;
   /** How many positions a row sees, its own included; all without. */
   readonly window?: number;
+  /** Scores are bent to softcap · tanh(score / softcap). */
+  readonly softcap?: number;
 }
 
 /** Loop iterations of a lane for rows of `T` scores. */
@@ -74,13 +78,14 @@ export function prefillSoftmaxTrips(T: number, { lanes }: LaneGroup): number {
 }
 
 /** positions[N] → scores[S·H·C, pitch] in place; uniform p: rows, first row, C, H, columns, pitch. */
-export function prefillSoftmax({ group, window }: PrefillSoftmaxOptions): string {
+export function prefillSoftmax({ group, window, softcap }: PrefillSoftmaxOptions): string {
   return wgsl`
 struct P { rows: u32, first: u32, C: u32, H: u32, T: u32, pitch: u32 }
 ${declareBuffers(["positions: array<u32>"], ["scores: array<f32>"])}
 ${flatWorkgroup()}
 ${reduction(group, { name: "row_max", type: "f32", combine: "max" })}
 ${reduction(group, { name: "row_sum", type: "f32", combine: "sum" })}
+${bentScore(softcap)}
 
 ${rowMain(group.lanes)}
   let row = p.first + n;
@@ -92,14 +97,14 @@ ${rowMain(group.lanes)}
   let from_t = 0u;
 #endif
   var high = -1e30;
-  for (var i = from_t + lane; i <= t; i += ${group.lanes}u) { high = max(high, scores[start + i]); }
+  for (var i = from_t + lane; i <= t; i += ${group.lanes}u) { high = max(high, bent(scores[start + i])); }
   high = row_max(high, lane);
   var sum = 0.0;
-  for (var i = from_t + lane; i <= t; i += ${group.lanes}u) { sum += exp(scores[start + i] - high); }
+  for (var i = from_t + lane; i <= t; i += ${group.lanes}u) { sum += exp(bent(scores[start + i]) - high); }
   let share = 1.0 / row_sum(sum, lane);
   for (var i = lane; i < p.pitch; i += ${group.lanes}u) {
     let seen = i >= from_t && i <= t;
-    scores[start + i] = select(0.0, exp(min(scores[start + i] - high, 0.0)) * share, seen);
+    scores[start + i] = select(0.0, exp(min(bent(scores[start + i]) - high, 0.0)) * share, seen);
   }
 }`;
 }

@@ -35,6 +35,8 @@ export interface AttentionDecodeSizes {
   readonly scale?: number;
   /** How many positions a row sees, its own included; all without. */
   readonly window?: number;
+  /** Scaled scores are bent to softcap · tanh(score / softcap), as in Gemma 2. */
+  readonly softcap?: number;
 }
 
 /** The cache, and where its sequences are. */
@@ -55,6 +57,23 @@ export interface AttentionDecodeInputs extends DecodeState {
   readonly k: Value;
   /** Values of the new position [S, K·E]. */
   readonly v: Value;
+}
+
+/**
+ * Check what attention over caches is told of its heads.
+ *
+ * @throws {RangeError} if K does not divide H, the window is not a positive integer, or softcap is not positive.
+ */
+export function checkHeads(
+  { H, K, window, softcap }: Pick<AttentionDecodeSizes, "H" | "K" | "window" | "softcap">,
+): void {
+  if (H % K !== 0) throw new RangeError(`Cannot group ${H} query heads over ${K} key heads: K must divide H`);
+  if (window !== undefined && !(Number.isInteger(window) && window > 0)) {
+    throw new RangeError(`Cannot use ${window} as window: it must be a positive integer`);
+  }
+  if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0)) {
+    throw new RangeError(`Cannot use ${softcap} as softcap: it must be a positive number`);
+  }
 }
 
 /** The sequences [first, first + count) of a cache in one binding. */
@@ -112,11 +131,8 @@ function decode(
   { cacheK, cacheV, position }: DecodeState,
   sizes: AttentionDecodeSizes,
 ): Value {
-  const { S, H, K, E, Tmax, scale, window } = sizes;
-  if (H % K !== 0) throw new RangeError(`Cannot group ${H} query heads over ${K} key heads: K must divide H`);
-  if (window !== undefined && !(Number.isInteger(window) && window > 0)) {
-    throw new RangeError(`Cannot use ${window} as window: it must be a positive integer`);
-  }
+  const { S, H, K, E, Tmax, scale } = sizes;
+  checkHeads(sizes);
   for (const [name, [value, columns]] of Object.entries(rows)) {
     if (String(value.shape) !== String([S, columns])) {
       throw new ShapeError(op, name, "S columns", value.shape, { S, columns });
@@ -145,7 +161,7 @@ function decode(
  *
  * @throws {ShapeError} if a value has another shape.
  * @throws {TypeError} if a cache is not a state.
- * @throws {RangeError} if K does not divide H, or the window is not a positive integer.
+ * @throws {RangeError} if K does not divide H, the window is not a positive integer, or softcap is not positive.
  */
 export function attentionDecode(inputs: AttentionDecodeInputs, sizes: AttentionDecodeSizes): Value {
   const { q, k, v, ...state } = inputs;
@@ -158,7 +174,7 @@ export function attentionDecode(inputs: AttentionDecodeInputs, sizes: AttentionD
  *
  * @throws {ShapeError} if a value has another shape.
  * @throws {TypeError} if a cache is not a state.
- * @throws {RangeError} if K does not divide H, or the window is not a positive integer.
+ * @throws {RangeError} if K does not divide H, the window is not a positive integer, or softcap is not positive.
  */
 export function attentionDecodePacked(
   { qkv, ...state }: DecodeState & { readonly qkv: Value },

@@ -7,7 +7,7 @@ import { ENTER_LANES, enterCache, prefillSoftmax, prefillSoftmaxTrips } from "..
 import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Kernel, type V2, type Value, type Values } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
-import { cacheParts } from "./decode.ts";
+import { cacheParts, checkHeads } from "./decode.ts";
 import { parts, rowRange } from "./parts.ts";
 import { type MatrixRef, productKernels } from "./product.ts";
 import { laneGroup } from "./rows.ts";
@@ -32,6 +32,8 @@ export interface AttentionPrefillSizes {
   readonly scale: number;
   /** How many positions a row sees, its own included; all without. */
   readonly window?: number;
+  /** Scaled scores are bent to softcap · tanh(score / softcap), as in Gemma 2. */
+  readonly softcap?: number;
 }
 
 /** What {@linkcode attentionPrefill} reads beside the rows, and the caches that it writes. */
@@ -106,11 +108,15 @@ function enterKernels(
 function softmaxKernels(
   positions: Value,
   P: Value,
-  { S, C, H, seen, window }: AttentionPrefillSizes,
+  { S, C, H, seen, window, softcap }: AttentionPrefillSizes,
   target: Target,
 ): Kernel[] {
   const group = laneGroup(target), pitch = pitchOf(seen), N = S * H * C;
-  const wgsl = prefillSoftmax({ group, ...window === undefined ? {} : { window } });
+  const wgsl = prefillSoftmax({
+    group,
+    ...window === undefined ? {} : { window },
+    ...softcap === undefined ? {} : { softcap },
+  });
   return parts(N, pitch, target).map((part) => ({
     name: "prefill softmax",
     wgsl,
@@ -129,7 +135,7 @@ function prefill(
   sizes: AttentionPrefillSizes,
 ): Value {
   const { S, C, H, K, E, Tmax, seen } = sizes;
-  if (H % K !== 0) throw new RangeError(`Cannot group ${H} query heads over ${K} key heads: K must divide H`);
+  checkHeads(sizes);
   if (!(Number.isInteger(seen) && seen > 0 && seen <= Tmax)) {
     throw new RangeError(`Cannot look at ${seen} positions: the caches have ${Tmax}`);
   }
@@ -159,7 +165,8 @@ function prefill(
  *
  * @throws {ShapeError} if a value has another shape.
  * @throws {TypeError} if a cache is not a state.
- * @throws {RangeError} if K does not divide H, or `seen` is above Tmax.
+ * @throws {RangeError} if K does not divide H, `seen` is above Tmax, the window is not a positive integer, or softcap is
+ * not positive.
  */
 export function attentionPrefill(
   { q, k, v, ...state }: PrefillState & { readonly q: Value; readonly k: Value; readonly v: Value },
@@ -174,7 +181,8 @@ export function attentionPrefill(
  *
  * @throws {ShapeError} if a value has another shape.
  * @throws {TypeError} if a cache is not a state.
- * @throws {RangeError} if K does not divide H, or `seen` is above Tmax.
+ * @throws {RangeError} if K does not divide H, `seen` is above Tmax, the window is not a positive integer, or softcap is
+ * not positive.
  */
 export function attentionPrefillPacked(
   { qkv, ...state }: PrefillState & { readonly qkv: Value },

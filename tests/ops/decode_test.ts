@@ -17,6 +17,7 @@ interface Row {
   readonly E: number;
   readonly Tmax: number;
   readonly window?: number;
+  readonly softcap?: number;
   /** First position of every sequence, or of all. What lies before is put in the cache. */
   readonly start: readonly number[];
   readonly packed?: boolean;
@@ -88,6 +89,11 @@ decodeTest({ name: "from the first position", S: 2, H: 2, K: 2, E: 8, Tmax: 19, 
 decodeTest({ name: "grouped heads, a position each", S: 3, H: 4, K: 2, E: 8, Tmax: 21, start: [0, 5, 17] });
 decodeTest({ name: "many positions a lane", S: 1, H: 2, K: 1, E: 64, Tmax: 70, start: [40] });
 decodeTest({ name: "window", S: 1, H: 2, K: 1, E: 4, Tmax: 33, start: [0], window: 9 });
+decodeTest({ name: "softcap", S: 2, H: 4, K: 2, E: 8, Tmax: 19, start: [3], softcap: 0.7 });
+decodeTest({
+  name: "softcap and window, packed, gpu class",
+  ...{ S: 2, H: 2, K: 1, E: 8, Tmax: 40, start: [0], window: 7, softcap: 1.5, packed: true, device: { kind: "gpu" } },
+});
 decodeTest({ name: "heads of six columns", S: 2, H: 2, K: 1, E: 6, Tmax: 11, start: [0] });
 decodeTest({ name: "heads of five columns", S: 2, H: 3, K: 1, E: 5, Tmax: 11, start: [0] });
 decodeTest({ name: "packed", S: 2, H: 2, K: 2, E: 8, Tmax: 12, start: [0], packed: true });
@@ -134,5 +140,7 @@ Deno.test("attentionDecode: shapes and roles are checked", () => {
   assertThrows(() => attentionDecode({ ...all, cacheV: k }, sizes), TypeError, "must be a state");
   assertThrows(() => attentionDecode({ ...all, position: k }, sizes), ShapeError, "position");
   assertThrows(() => attentionDecode(all, { ...sizes, H: 3, K: 2 }), RangeError, "K must divide H");
+  assertThrows(() => attentionDecode(all, { ...sizes, window: 0 }), RangeError, "0 as window");
+  assertThrows(() => attentionDecode(all, { ...sizes, softcap: 0 }), RangeError, "0 as softcap");
   assertThrows(() => advance(q), TypeError, "not state u32");
 });

@@ -19,6 +19,7 @@ interface Row {
   readonly C: number;
   readonly Tmax: number;
   readonly window?: number;
+  readonly softcap?: number;
   readonly packed?: boolean;
   readonly device?: DeviceOptions;
 }
@@ -81,6 +82,11 @@ function prefillTest({ name, C, packed = false, device, ...sizes }: Row): void {
 prefillTest({ name: "one chunk", S: 2, H: 2, K: 2, E: 8, C: 16, Tmax: 16 });
 prefillTest({ name: "grouped heads, the last chunk is behind the end", S: 3, H: 4, K: 2, E: 8, C: 8, Tmax: 21 });
 prefillTest({ name: "window", S: 1, H: 2, K: 1, E: 4, C: 16, Tmax: 33, window: 9 });
+prefillTest({ name: "softcap", S: 2, H: 4, K: 2, E: 8, C: 8, Tmax: 20, softcap: 0.7 });
+prefillTest({
+  name: "softcap and window, packed, gpu class",
+  ...{ S: 1, H: 2, K: 1, E: 8, C: 16, Tmax: 40, window: 7, softcap: 1.5, packed: true, device: { kind: "gpu" } },
+});
 prefillTest({ name: "heads of six columns", S: 2, H: 2, K: 1, E: 6, C: 4, Tmax: 11 });
 prefillTest({ name: "heads of five columns", S: 2, H: 3, K: 1, E: 5, C: 4, Tmax: 11 });
 prefillTest({ name: "packed", S: 2, H: 2, K: 2, E: 8, C: 8, Tmax: 20, packed: true });
@@ -111,4 +117,6 @@ Deno.test("attentionPrefill: shapes and roles are checked", () => {
   assertThrows(() => attentionPrefill({ ...all, cacheV: k }, sizes), TypeError, "must be a state");
   assertThrows(() => attentionPrefill({ ...all, positions: k }, sizes), ShapeError, "positions");
   assertThrows(() => attentionPrefill(all, { ...sizes, H: 3, K: 2 }), RangeError, "K must divide H");
+  assertThrows(() => attentionPrefill(all, { ...sizes, window: 1.5 }), RangeError, "1.5 as window");
+  assertThrows(() => attentionPrefill(all, { ...sizes, softcap: NaN }), RangeError, "NaN as softcap");
 });
