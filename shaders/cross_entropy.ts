@@ -4,6 +4,7 @@
 //                          = mass (-log p[y]) - (e/V) sum_c w[c] (x[c] - x[y])     mass = (1-e) w[y] + (e/V) sum_c w[c]
 //   drow/dx[c] = mass p[c] - (1-e) w[y] [c = y] - (e/V) w[c]
 //
+// With softcap, x is softcap · tanh(logit / softcap), and the gradient is that of the logit.
 // One workgroup per row: its lanes keep a running maximum and a sum of exp(x - maximum), so a row is read once.
 // The difference to x[y] instead of to zero keeps the smoothed loss exact where all logits are large.
 import { declareBuffers } from "./lib/bindings.ts";
@@ -27,6 +28,8 @@ export interface CrossEntropyOptions extends LaneGroup {
   readonly weighted: boolean;
   /** Whether a word of a buffer multiplies the loss. */
   readonly factor: boolean;
+  /** Logits are bent to softcap · tanh(logit / softcap) first. */
+  readonly softcap?: number;
 }
 
 /** Options of {@linkcode crossEntropyRows}. */
@@ -52,7 +55,7 @@ export function rowTrips(options: CrossEntropyOptions): number {
 
 /** Rows as cells of one or four columns, and the gradient of a cell. */
 function rowFunctions(options: CrossEntropyOptions): string {
-  const { V, stride = V, smoothing, weighted } = options;
+  const { V, stride = V, smoothing, weighted, softcap } = options;
   const vector = stride % 4 === 0;
   return wgsl`
 const V = ${V}u;
@@ -68,15 +71,25 @@ alias Columns = vec4u;
 fn columns(i: u32) -> Columns { return vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u); }
 fn largest(x: Cell) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 fn total(x: Cell) -> f32 { return (x.x + x.y) + (x.z + x.w); }
-fn logit(start: u32, column: u32) -> f32 { return logits[start + column / 4u][column % 4u]; }
+fn logit(start: u32, column: u32) -> f32 { return bent_one(logits[start + column / 4u][column % 4u]); }
 #else
 alias Cell = f32;
 alias Columns = u32;
 fn columns(i: u32) -> Columns { return i; }
 fn largest(x: Cell) -> f32 { return x; }
 fn total(x: Cell) -> f32 { return x; }
-fn logit(start: u32, column: u32) -> f32 { return logits[start + column]; }
+fn logit(start: u32, column: u32) -> f32 { return bent_one(logits[start + column]); }
 #endif
+${bend("bent", "Cell", "Columns", softcap)}
+${vector ? bend("bent_one", "f32", "u32", softcap) : "fn bent_one(x: f32) -> f32 { return bent(x); }"}
+fn slope(y: Cell) -> Cell {
+#if ${softcap !== undefined}
+  let t = y * ${1 / (softcap ?? 1)};
+  return 1.0 - t * t;
+#else
+  return Cell(1.0);
+#endif
+}
 fn inside(x: Cell, i: u32, outside: f32) -> Cell { return select(Cell(outside), x, columns(i) < Columns(V)); }
 #if ${weighted}
 fn label_weight(label: u32) -> f32 { return class_weights[label]; }
@@ -98,7 +111,20 @@ fn gradient(x: Cell, i: u32, label: u32, high: f32, share: f32, hit: f32, scale:
 #if ${smoothing > 0}
   d -= weight(i) * (scale * SPREAD);
 #endif
-  return inside(d, i, 0.0);
+  return inside(d * slope(x), i, 0.0);
+}`;
+}
+
+/** `name(x)`: x with soft-capping, where there is; tanh is ±1 beyond ±15, where some drivers overflow. NaN stays NaN. */
+function bend(name: string, type: string, bits: string, softcap: number | undefined): string {
+  return wgsl`
+fn ${name}(x: ${type}) -> ${type} {
+#if ${softcap !== undefined}
+  let y = ${softcap ?? 0} * tanh(clamp(x * ${1 / (softcap ?? 1)}, ${type}(-15.0), ${type}(15.0)));
+  return select(y, x, (bitcast<${bits}>(x) & ${bits}(0x7fffffffu)) > ${bits}(0x7f800000u));
+#else
+  return x;
+#endif
 }`;
 }
 
@@ -143,7 +169,7 @@ ${rowMain(lanes)}
   var weights = 0.0;
   let count = select(CELLS, 0u, ignored);
   for (var i = lane; i < count; i += ${lanes}u) {
-    let x = inside(logits[start + i], i, LOW);
+    let x = inside(bent(logits[start + i]), i, LOW);
     let top = largest(x);
     if (top > highest) {
       sum *= exp(highest - top);
@@ -185,7 +211,7 @@ ${rowMain(lanes)}
     if (ignored || i >= CELLS) {
       logits[start + i] = Cell();
     } else {
-      logits[start + i] = gradient(logits[start + i], i, label, high, share, hit * scale, scale);
+      logits[start + i] = gradient(bent(logits[start + i]), i, label, high, share, hit * scale, scale);
     }
   }
 #endif

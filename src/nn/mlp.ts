@@ -1,6 +1,6 @@
 // Feed-forward layers.
 import type { Value } from "../graph/graph.ts";
-import { swiglu } from "../ops/activations.ts";
+import { swiglu } from "../ops/gated.ts";
 import { activation, type ActivationName } from "./activation.ts";
 import { linear } from "./linear.ts";
 import { type ModelScope, within } from "./scope.ts";

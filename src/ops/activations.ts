@@ -1,11 +1,7 @@
 // Activation functions; equations in shaders/activations.ts.
 import { boundedTanh, geluErf, geluTanh, silu as siluFunctions } from "../../shaders/activations.ts";
-import { elementwise as shader, ELEMENTWISE_LANES } from "../../shaders/elementwise.ts";
-import { size } from "../core/dims.ts";
-import { defineOp, type Kernel, type Op, type V1, type V2, type V3, type Value } from "../graph/graph.ts";
-import type { Target } from "../graph/target.ts";
-import { elementwiseKernels, pointwiseOp, sameShape } from "./elementwise.ts";
-import { parts, rowRange } from "./parts.ts";
+import type { Op, V1, V2, Value } from "../graph/graph.ts";
+import { pointwiseOp } from "./elementwise.ts";
 
 /** y = f(x) as WGSL over `x`, and dx as WGSL over `dy` and whatever `saved` calls x or y. */
 interface Curve {
@@ -82,53 +78,31 @@ export function tanh(x: Value): Value {
   return x.graph.add(tanhOp, [x], null)[0];
 }
 
-const swigluOp = defineOp<null, V2, V1>({
-  name: "swiglu",
-  infer: (inputs) => sameShape("swiglu", inputs),
-  kernels: ({ inputs, outputs: [output] }, target) =>
-    elementwiseKernels({
-      name: "swiglu",
-      reads: ["gate", "up"],
-      expression: "silu(gate) * up",
-      functions: siluFunctions(),
-      inputs,
-      output,
-    }, target),
-  // Both rules name the same node: it computes both gradients in one pass, and is merged.
-  grad: [
-    ({ inputs: [gate, up] }, dy) => dy.graph.add(swigluGradOp, [gate, up, dy], null)[0],
-    ({ inputs: [gate, up] }, dy) => dy.graph.add(swigluGradOp, [gate, up, dy], null)[1],
-  ],
-});
+/** Ops of softcap by their bound: whoever makes the input may do their work. */
+const softcapOps = new Map<number, Op<null, V1, V1>>();
 
-const swigluGradOp = defineOp<null, V3, V2>({
-  name: "swigluGrad",
-  infer: ([gate, up]) => [gate, up],
-  kernels({ inputs, outputs }, target: Target): Kernel[] {
-    const count = size(outputs[0].shape);
-    const wgsl = shader({
-      reads: ["gate", "up", "dy"],
-      expression: "dy * up * silu_slope(gate)",
-      second: "dy * silu(gate)",
-      functions: siluFunctions(),
-    });
-    return parts(count, 1, target).map((part) => ({
-      name: "swigluGrad",
-      wgsl,
-      read: inputs.map((v) => rowRange(v, count, part)),
-      write: outputs.map((v) => rowRange(v, count, part)),
-      uniform: [part.hi - part.lo, 0, 0, 0],
-      workgroups: Math.ceil((part.hi - part.lo) / (4 * ELEMENTWISE_LANES)),
-      trips: 0,
-    }));
-  },
-});
+function softcapOp(cap: number): Op<null, V1, V1> {
+  const known = softcapOps.get(cap);
+  if (known) return known;
+  const made = curve({
+    name: "softcap",
+    functions: boundedTanh(),
+    forward: `bounded_tanh(x / vec4f(${cap})) * vec4f(${cap})`,
+    gradient: `dy * (1.0 - (y / vec4f(${cap})) * (y / vec4f(${cap})))`,
+    saved: "y",
+  });
+  softcapOps.set(cap, made);
+  return made;
+}
 
 /**
- * y = silu(gate) · up (arXiv:2002.05202).
+ * y = cap · tanh(x / cap), as Gemma 2 bounds its logits.
  *
- * @throws {ShapeError} if the shapes differ.
+ * @throws {RangeError} if `cap` is not positive.
  */
-export function swiglu(gate: Value, up: Value): Value {
-  return gate.graph.add(swigluOp, [gate, up], null)[0];
+export function softcap(x: Value, cap: number): Value {
+  if (!(Number.isFinite(cap) && cap > 0)) {
+    throw new RangeError(`Cannot use ${cap} as softcap: it must be a positive number`);
+  }
+  return x.graph.add(softcapOp(cap), [x], null)[0];
 }

@@ -36,6 +36,8 @@ export interface LossAttrs {
   readonly weighted: boolean;
   readonly scaled: boolean;
   readonly word: number;
+  /** Bound of the logits, in the fused form. */
+  readonly softcap?: number;
 }
 
 /** The attributes of a loss and its optional inputs, in their order. */
@@ -89,6 +91,7 @@ export interface RowCall {
   readonly rows: Value;
   readonly weights?: Value | undefined;
   readonly result: CrossEntropyRowsOptions["result"];
+  readonly softcap?: number | undefined;
   readonly saved?: Kernel["write"][number];
   readonly factor?: Required<Word> | undefined;
   readonly rowFactor?: Value | undefined;
@@ -98,7 +101,8 @@ const NAN_BITS = 0x7fc00000;
 
 /** The dispatch that turns rows of logits into losses, and into gradients where they are asked for. */
 export function rowKernel(call: RowCall, target: Target): Kernel {
-  const { V, stride = V, smoothing, part, logits, labels, rows, weights, result, saved, factor, rowFactor } = call;
+  const { V, stride = V, part, logits, labels, rows, weights, saved, factor, rowFactor } = call;
+  const { smoothing, result, softcap } = call;
   const inPlace = result === "gradient";
   const options = {
     ...rowGroup(target, stride),
@@ -109,6 +113,7 @@ export function rowKernel(call: RowCall, target: Target): Kernel {
     factor: inPlace && factor !== undefined,
     rowFactor: inPlace && rowFactor !== undefined,
     result,
+    ...(softcap === undefined ? {} : { softcap }),
   };
   return {
     name: inPlace ? "cross_entropy in place" : "cross_entropy",

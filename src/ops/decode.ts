@@ -131,7 +131,7 @@ function decode(
   { cacheK, cacheV, position }: DecodeState,
   sizes: AttentionDecodeSizes,
 ): Value {
-  const { S, H, K, E, Tmax, scale } = sizes;
+  const { S, K, E, Tmax, scale } = sizes;
   checkHeads(sizes);
   for (const [name, [value, columns]] of Object.entries(rows)) {
     if (String(value.shape) !== String([S, columns])) {

@@ -35,7 +35,10 @@ export interface LinearCrossEntropyInputs {
 }
 
 /** Options of {@linkcode linearCrossEntropy}. */
-export type LinearCrossEntropyOptions = Pick<CrossEntropyOptions, "weights" | "smoothing" | "reduction">;
+export interface LinearCrossEntropyOptions extends Pick<CrossEntropyOptions, "weights" | "smoothing" | "reduction"> {
+  /** The logits are softcap · tanh(hidden · weightᵀ / softcap), as in Gemma 2. */
+  readonly softcap?: number | undefined;
+}
 
 /** Bytes of logits that are held at once: more rows a product on GPUs, where a product of few rows leaves cores idle. */
 const CHUNK_BYTES = { software: 32 * 2 ** 20, default: 32 * 2 ** 20, gpu: 128 * 2 ** 20 } as const;
@@ -101,6 +104,7 @@ function chunkKernels(
         V,
         stride,
         smoothing: attrs.smoothing,
+        softcap: attrs.softcap,
         part,
         logits: { value: scratch, offset: 0, length: M * stride },
         labels,
@@ -202,7 +206,7 @@ const linearCrossEntropyOp = defineOp<LossAttrs, Values, Values>({
  *
  * @throws {ShapeError} if a shape does not fit.
  * @throws {TypeError} if the labels are not u32.
- * @throws {RangeError} if `smoothing` is not in [0, 1), or one row of logits exceeds a binding.
+ * @throws {RangeError} if `smoothing` is not in [0, 1), `softcap` is not positive, or one row of logits exceeds a binding.
  *
  * @example Usage
  * ```ts
@@ -222,7 +226,7 @@ export function linearCrossEntropy(inputs: LinearCrossEntropyInputs, options: Li
 }
 
 /** Options of {@linkcode linearCrossEntropyRows}. */
-export type LinearCrossEntropyRowsOptions = Pick<CrossEntropyOptions, "weights" | "smoothing">;
+export type LinearCrossEntropyRowsOptions = Omit<LinearCrossEntropyOptions, "reduction">;
 
 // outputs: rows[N], scratch[C, stride]
 const rowsOp = defineOp<LossAttrs, Values, Values>({
@@ -271,7 +275,7 @@ const rowsGradOp = defineOp<LossAttrs, Values, Values>({
  *
  * @throws {ShapeError} if a shape does not fit.
  * @throws {TypeError} if the labels are not u32.
- * @throws {RangeError} if `smoothing` is not in [0, 1), or one row of logits exceeds a binding.
+ * @throws {RangeError} if `smoothing` is not in [0, 1), `softcap` is not positive, or one row of logits exceeds a binding.
  */
 export function linearCrossEntropyRows(
   inputs: Omit<LinearCrossEntropyInputs, "scale">,
@@ -281,13 +285,20 @@ export function linearCrossEntropyRows(
   return graph.add(rowsOp, list, attrs)[0]!;
 }
 
-function prepare({ hidden, weight, labels }: LinearCrossEntropyInputs, options: CrossEntropyOptions): {
+function prepare(
+  { hidden, weight, labels }: LinearCrossEntropyInputs,
+  { softcap, ...options }: CrossEntropyOptions & Pick<LinearCrossEntropyOptions, "softcap">,
+): {
   readonly graph: Graph;
   readonly list: Value[];
   readonly attrs: LossAttrs;
 } {
+  if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0)) {
+    throw new RangeError(`Cannot use ${softcap} as softcap: it must be a positive number`);
+  }
   const list = [hidden, weight, labels];
   requireU32("linear_cross_entropy", { labels });
   const { attrs, extra } = lossAttrs("linear_cross_entropy", sizes(list).V, options);
-  return { graph: hidden.graph, list: [...list, ...extra], attrs };
+  const all = softcap === undefined ? attrs : { ...attrs, softcap };
+  return { graph: hidden.graph, list: [...list, ...extra], attrs: all };
 }

@@ -78,6 +78,7 @@ export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";
 export { embedding, gatherRows } from "./embedding.ts";
 export { forbidTokens, type TextLengths } from "./forbid.ts";
+export { type GateActivation, gated, gatedPacked, swiglu } from "./gated.ts";
 export { layerNorm, type LayerNormOptions } from "./layer_norm.ts";
 export {
   linearCrossEntropy,

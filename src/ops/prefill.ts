@@ -134,7 +134,7 @@ function prefill(
   { cacheK, cacheV, positions }: PrefillState,
   sizes: AttentionPrefillSizes,
 ): Value {
-  const { S, C, H, K, E, Tmax, seen } = sizes;
+  const { S, C, K, E, Tmax, seen } = sizes;
   checkHeads(sizes);
   if (!(Number.isInteger(seen) && seen > 0 && seen <= Tmax)) {
     throw new RangeError(`Cannot look at ${seen} positions: the caches have ${Tmax}`);

@@ -1,8 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertThrows } from "@std/assert";
 import type { Value } from "../../src/graph/graph.ts";
 import { Graph } from "../../src/graph/graph.ts";
-import { gelu, relu, silu, swiglu, tanh } from "../../src/ops/activations.ts";
-import { backward } from "../../src/ops/backward.ts";
+import { gelu, relu, silu, softcap, tanh } from "../../src/ops/activations.ts";
 import { normal, type OpCase, opTable } from "./harness.ts";
 
 /** erf in f64: its Maclaurin series near zero, its continued fraction beyond. */
@@ -65,33 +64,22 @@ const cases: OpCase[] = curves.flatMap(({ op, build, f }): OpCase[] => {
   ];
 });
 
-for (const [name, scale] of [["", 1], [" of ±60", 20]] as const) {
-  cases.push(...shapes.map((shape): OpCase => ({
-    op: "swiglu",
-    name: `[${shape}]${name}`,
-    inputs: { gate: { shape, scale }, up: { shape } },
-    wrt: ["gate", "up"],
-    build: ({ gate, up }) => swiglu(gate!, up!),
-    reference: ({ gate, up }) => gate!.map((x, i) => x * logistic(x) * up![i]!),
+for (const cap of [0.5, 30]) {
+  const steps = Array.from({ length: 601 }, (_, i) => cap * (i - 300) / 25);
+  cases.push({
+    op: "softcap",
+    name: `${cap}, -12 … 12 caps`,
+    inputs: { x: { shape: [601], values: steps.map(Math.fround) } },
+    wrt: ["x"],
+    build: ({ x }) => softcap(x!, cap),
+    reference: ({ x }) => x!.map((v) => cap * Math.tanh(v / cap)),
     tolerance: 5e-7,
-  })));
+  });
 }
-cases.push({
-  op: "swiglu",
-  name: "operands above one binding (forced to 4 KiB)",
-  inputs: { gate: { shape: [37, 101] }, up: { shape: [37, 101] } },
-  wrt: ["gate", "up"],
-  build: ({ gate, up }) => swiglu(gate!, up!),
-  reference: ({ gate, up }) => gate!.map((x, i) => x * logistic(x) * up![i]!),
-  tolerance: 5e-7,
-  device: { maxBinding: 4096 },
-});
 
 opTable("activations", cases);
 
-Deno.test("swiglu: one node computes both gradients", () => {
-  const graph = new Graph();
-  const y = swiglu(graph.leaf("param", "gate", [3, 4]), graph.leaf("param", "up", [3, 4]));
-  backward(graph, y, graph.leaf("input", "dy", [3, 4]));
-  assertEquals(graph.nodes.map((node) => node.op.name), ["swiglu", "swigluGrad"]);
+Deno.test("softcap: bounds that are none are refused", () => {
+  const x = new Graph().leaf("input", "x", [4]);
+  for (const cap of [0, -1, NaN, Infinity]) assertThrows(() => softcap(x, cap), RangeError, "positive");
 });

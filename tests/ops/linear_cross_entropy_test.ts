@@ -16,6 +16,7 @@ interface Row extends Omit<LossReference, "V"> {
   readonly scaled?: boolean;
   readonly labels?: readonly number[];
   readonly wrt?: readonly string[];
+  readonly softcap?: number;
   readonly device?: DeviceOptions;
 }
 
@@ -31,6 +32,8 @@ const rows: Row[] = [
   { name: "scaled sum", N: 9, D: 8, V: 11, reduction: "sum", scaled: true },
   { name: "every label ignored", N: 4, D: 4, V: 9, labels: [-100, -100, -100, -100] },
   { name: "several tiles", N: 70, D: 24, V: 401, smoothing: 0.05 },
+  { name: "softcap", N: 9, D: 8, V: 12, softcap: 2 },
+  { name: "softcap, odd classes, smoothing, weights", N: 9, D: 4, V: 11, softcap: 3, smoothing: 0.1, weighted: true },
   { name: "chunks of 64 rows and a rest", N: 150, D: 8, V: 60, device: { maxBinding: 64 * 60 * 4 + 512 } },
   { name: "chunks of few rows, weight above one binding", N: 13, D: 8, V: 257, device: { maxBinding: 4096 } },
 ];
@@ -40,15 +43,15 @@ const classes: (DeviceOptions & { readonly label: string })[] = [{ label: "" }, 
   kind: "default",
 }];
 
-/** hidden[N, D] · weight[V, D]ᵀ in f64. */
-function logitsOf(hidden: Numbers, weight: Numbers, { N, D, V }: Row): Numbers {
+/** hidden[N, D] · weight[V, D]ᵀ in f64, bent where the row says so. */
+function logitsOf(hidden: Numbers, weight: Numbers, { N, D, V, softcap }: Row): Numbers {
   const y = new Float64Array(N * V);
   for (let n = 0; n < N; n++) {
     for (let v = 0; v < V; v++) {
       for (let d = 0; d < D; d++) y[n * V + v]! += hidden[n * D + d]! * weight[v * D + d]!;
     }
   }
-  return y;
+  return softcap === undefined ? y : y.map((x) => softcap * Math.tanh(x / softcap));
 }
 
 function caseOf(row: Row, { label, ...kind }: typeof classes[number], perRow: boolean): OpCase {
@@ -68,7 +71,7 @@ function caseOf(row: Row, { label, ...kind }: typeof classes[number], perRow: bo
     wrt: row.wrt ?? ["hidden", "weight"],
     build({ hidden, weight, labels, weights, scalars }) {
       const inputs = { hidden: hidden!, weight: weight!, labels: labels! };
-      const options = { smoothing, ...(weighted ? { weights: weights! } : {}) };
+      const options = { smoothing, softcap: row.softcap, ...(weighted ? { weights: weights! } : {}) };
       if (perRow) return linearCrossEntropyRows(inputs, options);
       return linearCrossEntropy({ ...inputs, ...(scaled ? { scale: { value: scalars!, word: 3 } } : {}) }, {
         ...options,

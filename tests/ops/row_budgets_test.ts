@@ -2,7 +2,7 @@
 import { checkKernel, grid } from "../../src/gpu/check.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
 import { guaranteed, type Target } from "../../src/graph/target.ts";
-import { swiglu } from "../../src/ops/activations.ts";
+import { swiglu } from "../../src/ops/gated.ts";
 import { backward } from "../../src/ops/backward.ts";
 import { bias } from "../../src/ops/bias.ts";
 import { embedding } from "../../src/ops/embedding.ts";
