@@ -4,7 +4,7 @@ import type { Op, V1, V2, Value } from "../graph/graph.ts";
 import { pointwiseOp } from "./elementwise.ts";
 
 /** y = f(x) as WGSL over `x`, and dx as WGSL over `dy` and whatever `saved` calls x or y. */
-interface Curve {
+export interface Curve {
   readonly name: string;
   readonly functions?: string;
   readonly forward: string;
@@ -13,7 +13,8 @@ interface Curve {
   readonly saved: "x" | "y";
 }
 
-function curve({ name, functions = "", forward, gradient, saved }: Curve): Op<null, V1, V1> {
+/** An op of one operand with the gradient that its curve says. */
+export function curve({ name, functions = "", forward, gradient, saved }: Curve): Op<null, V1, V1> {
   const gradOp = pointwiseOp<V2>({
     name: `${name}Grad`,
     infer: ([x]) => [x],
@@ -76,33 +77,4 @@ export function relu(x: Value): Value {
 /** y = tanh(x). */
 export function tanh(x: Value): Value {
   return x.graph.add(tanhOp, [x], null)[0];
-}
-
-/** Ops of softcap by their bound: whoever makes the input may do their work. */
-const softcapOps = new Map<number, Op<null, V1, V1>>();
-
-function softcapOp(cap: number): Op<null, V1, V1> {
-  const known = softcapOps.get(cap);
-  if (known) return known;
-  const made = curve({
-    name: "softcap",
-    functions: boundedTanh(),
-    forward: `bounded_tanh(x / vec4f(${cap})) * vec4f(${cap})`,
-    gradient: `dy * (1.0 - (y / vec4f(${cap})) * (y / vec4f(${cap})))`,
-    saved: "y",
-  });
-  softcapOps.set(cap, made);
-  return made;
-}
-
-/**
- * y = cap · tanh(x / cap), as Gemma 2 bounds its logits.
- *
- * @throws {RangeError} if `cap` is not positive.
- */
-export function softcap(x: Value, cap: number): Value {
-  if (!(Number.isFinite(cap) && cap > 0)) {
-    throw new RangeError(`Cannot use ${cap} as softcap: it must be a positive number`);
-  }
-  return x.graph.add(softcapOp(cap), [x], null)[0];
 }

@@ -8,6 +8,7 @@ import { flashForwardKernels, flashTile } from "./attention_flash.ts";
 import { attentionGrad, type Of } from "./attention_grad.ts";
 import { forwardKernels, scoresPitch } from "./attention_kernels.ts";
 import { type AttentionAttrs, type AttentionSizes, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
+import { checkSoftcap } from "./softcap.ts";
 
 /** Sizes of {@linkcode attention}, and which keys a row sees. */
 export interface AttentionOptions extends Omit<AttentionSizes, "scale" | "S"> {
@@ -40,9 +41,7 @@ function sizesOf({ scale, S, ...rest }: AttentionOptions): AttentionSizes {
   if (causal && (S ?? T) !== T) {
     throw new RangeError(`Cannot see ${S} keys from ${T} rows in order: a causal attention needs as many keys as rows`);
   }
-  if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0)) {
-    throw new RangeError(`Cannot use ${softcap} as softcap: it must be a positive number`);
-  }
+  checkSoftcap(softcap);
   return { ...rest, S: S ?? T, scale: scale ?? 1 / Math.sqrt(E) };
 }
 

@@ -15,6 +15,7 @@ import { defineOp, type Kernel, type V1, type Value, type Values } from "../grap
 import type { Target } from "../graph/target.ts";
 import { type Part, parts, rowRange } from "./parts.ts";
 import { requireU32 } from "./require_u32.ts";
+import { checkSoftcap } from "./softcap.ts";
 import type { Word } from "./word.ts";
 
 /** What a cross-entropy counts. */
@@ -37,18 +38,19 @@ export interface LossAttrs {
   readonly scaled: boolean;
   readonly word: number;
   /** Bound of the logits, in the fused form. */
-  readonly softcap?: number;
+  readonly softcap?: number | undefined;
 }
 
 /** The attributes of a loss and its optional inputs, in their order. */
 export function lossAttrs(
   op: string,
   V: number,
-  { weights, smoothing = 0, reduction = "mean", scaleBy }: CrossEntropyOptions,
+  { weights, smoothing = 0, reduction = "mean", scaleBy, softcap }: CrossEntropyOptions & Pick<LossAttrs, "softcap">,
 ): { readonly attrs: LossAttrs; readonly extra: Value[] } {
   if (!(smoothing >= 0 && smoothing < 1)) {
     throw new RangeError(`Cannot apply ${op} as smoothing must be in [0, 1): received ${smoothing}`);
   }
+  checkSoftcap(softcap);
   if (weights && String(weights.shape) !== String([V])) throw new ShapeError(op, "weights", "V", weights.shape, { V });
   const attrs = {
     smoothing,
@@ -56,6 +58,7 @@ export function lossAttrs(
     weighted: weights !== undefined,
     scaled: scaleBy !== undefined,
     word: scaleBy?.word ?? 0,
+    ...(softcap === undefined ? {} : { softcap }),
   };
   return { attrs, extra: [...(weights ? [weights] : []), ...(scaleBy ? [scaleBy.value] : [])] };
 }

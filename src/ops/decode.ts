@@ -18,6 +18,7 @@ import {
 } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { laneGroup } from "./rows.ts";
+import { checkSoftcap } from "./softcap.ts";
 
 /** Sizes of {@linkcode attentionDecode}. */
 export interface AttentionDecodeSizes {
@@ -71,9 +72,7 @@ export function checkHeads(
   if (window !== undefined && !(Number.isInteger(window) && window > 0)) {
     throw new RangeError(`Cannot use ${window} as window: it must be a positive integer`);
   }
-  if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0)) {
-    throw new RangeError(`Cannot use ${softcap} as softcap: it must be a positive number`);
-  }
+  checkSoftcap(softcap);
 }
 
 /** The sequences [first, first + count) of a cache in one binding. */

@@ -287,18 +287,14 @@ export function linearCrossEntropyRows(
 
 function prepare(
   { hidden, weight, labels }: LinearCrossEntropyInputs,
-  { softcap, ...options }: CrossEntropyOptions & Pick<LinearCrossEntropyOptions, "softcap">,
+  options: CrossEntropyOptions & Pick<LinearCrossEntropyOptions, "softcap">,
 ): {
   readonly graph: Graph;
   readonly list: Value[];
   readonly attrs: LossAttrs;
 } {
-  if (softcap !== undefined && !(Number.isFinite(softcap) && softcap > 0)) {
-    throw new RangeError(`Cannot use ${softcap} as softcap: it must be a positive number`);
-  }
   const list = [hidden, weight, labels];
   requireU32("linear_cross_entropy", { labels });
   const { attrs, extra } = lossAttrs("linear_cross_entropy", sizes(list).V, options);
-  const all = softcap === undefined ? attrs : { ...attrs, softcap };
-  return { graph: hidden.graph, list: [...list, ...extra], attrs: all };
+  return { graph: hidden.graph, list: [...list, ...extra], attrs };
 }

@@ -47,7 +47,7 @@ export { type Plan, plan } from "../graph/plan.ts";
 export { print } from "../graph/print.ts";
 export { recomputeLayers } from "../graph/recompute.ts";
 export { type Precision, type Target, type TargetClass, type Tuning } from "../graph/target.ts";
-export * from "./activations.ts";
+export { gelu, type GeluOptions, relu, silu, tanh } from "./activations.ts";
 export {
   attention,
   type AttentionInputs,
@@ -102,6 +102,7 @@ export { scaleBy, scaleByWord } from "./scale_by.ts";
 export { scaleColumns, scaleRows } from "./scale_columns.ts";
 export { mse, type MseOptions } from "./mse.ts";
 export { sliceColumns, type SliceColumnsOptions } from "./slice_columns.ts";
+export { softcap } from "./softcap.ts";
 export { softmax } from "./softmax.ts";
 export { dot, mean, rowSum, sum } from "./sum.ts";
 export { type Word } from "./word.ts";

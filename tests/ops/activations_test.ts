@@ -1,7 +1,8 @@
 import { assertThrows } from "@std/assert";
 import type { Value } from "../../src/graph/graph.ts";
 import { Graph } from "../../src/graph/graph.ts";
-import { gelu, relu, silu, softcap, tanh } from "../../src/ops/activations.ts";
+import { gelu, relu, silu, tanh } from "../../src/ops/activations.ts";
+import { softcap } from "../../src/ops/softcap.ts";
 import { normal, type OpCase, opTable } from "./harness.ts";
 
 /** erf in f64: its Maclaurin series near zero, its continued fraction beyond. */
