@@ -93,6 +93,7 @@ export { lead, leadAt, type LeadOptions } from "./lead.ts";
 export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";
 export { pool } from "./pool.ts";
 export { addPositions, type AddPositionsOptions } from "./positions.ts";
+export { type BucketRule, relativeBias, type RelativeBiasOptions, relativeBuckets } from "./relative_bias.ts";
 export { rmsNorm, type RmsNormOptions } from "./rms_norm.ts";
 export { rope, ropeAt, type RopeOptions, type RopeValues } from "./rope.ts";
 export { type RopeScaling } from "./rope_scaling.ts";
