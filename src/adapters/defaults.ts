@@ -19,6 +19,7 @@ export const LORA_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ["roberta", ["query", "value"]],
   ["distilbert", ["q_lin", "v_lin"]],
   ["t5", ["q", "v"]],
+  ["mt5", ["q", "v"]],
 ]);
 
 /** `model_type` → target modules of IA3, and those of them in feed-forward layers. */
@@ -36,6 +37,7 @@ export const IA3_TARGETS: ReadonlyMap<
   ["bert", { targets: ["key", "value", "output.dense"], feedforward: ["output.dense"] }],
   ["roberta", { targets: ["key", "value", "output.dense"], feedforward: ["output.dense"] }],
   ["t5", { targets: ["k", "v", "wo"], feedforward: ["wo"] }],
+  ["mt5", { targets: ["k", "v", "wi_1"], feedforward: ["wi_1"] }],
 ]);
 
 /** `model_type` → norms that LayerNorm tuning trains. */

@@ -28,6 +28,16 @@ export interface Head {
   logits(m: ModelScope, hidden: Value, classes: number): Value;
 }
 
+/** The half of an encoder-decoder that reads, and how the other half starts to write. */
+export interface Encoder {
+  /** States [N, D] of tokens u32[N]. */
+  states(m: ModelScope, tokens: Value): Value;
+  /** Token that stands before the first one of every text that the decoder writes. */
+  readonly startId: number;
+  /** Token in place of labels that are not trained. */
+  readonly padId: number;
+}
+
 /** A family, configured by one config.json. */
 export interface Architecture {
   /** `model_type` in config.json. */
@@ -55,6 +65,8 @@ export interface Architecture {
   hidden(m: ModelScope, tokens: Value, places?: TokenPlaces): Value;
   /** The output projection of a language model that predicts the next token: its site and its weight[V, D]. */
   head?(m: ModelScope): { readonly info: SiteInfo; readonly weight: Value };
+  /** The other half of an encoder-decoder; {@linkcode hidden} is the decoder, which looks at what this one made. */
+  readonly encoder?: Encoder;
   /** Heads for other tasks. */
   readonly heads?: { readonly [K in HeadName]?: Head };
 }

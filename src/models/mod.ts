@@ -9,6 +9,7 @@ import { llama } from "./llama.ts";
 import { qwen3 } from "./qwen3.ts";
 import { roberta } from "./roberta.ts";
 import { useLite } from "./use_lite.ts";
+import { t5 } from "./t5.ts";
 
 /** One line for each family. */
 export const models = {
@@ -20,6 +21,8 @@ export const models = {
   llama,
   qwen3,
   "use-lite": useLite,
+  t5,
+  mt5: t5,
 } as const satisfies Record<string, (config: Json) => Architecture>;
 
 /**

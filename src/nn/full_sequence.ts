@@ -3,8 +3,9 @@ import type { Value } from "../graph/graph.ts";
 import { attention, attentionPacked } from "../ops/attention.ts";
 import { lead } from "../ops/lead.ts";
 import { addPositions } from "../ops/positions.ts";
+import { relativeBias } from "../ops/relative_bias.ts";
 import { rope } from "../ops/rope.ts";
-import type { Sequence } from "./sequence.ts";
+import type { Sequence, Source } from "./sequence.ts";
 
 /** A batch of B sequences of T positions. */
 export interface FullSequenceOptions {
@@ -25,7 +26,30 @@ export function fullSequence({ B, T, mask, causal = true }: FullSequenceOptions)
     addPositions: (x, table) => addPositions(x, table, { T }),
     lead: (x, table, options = {}) => lead(x, table, { T, ...options }),
     rotate: (x, { cos, sin }, { heads, E }) => rope(x, { cos, sin }, { B, T, heads, E }),
-    attend: ({ q, k, v }, heads) => attention({ q, k, v, ...padding }, { B, T, causal, ...heads }),
+    attend({ q, k, v, bias }, heads) {
+      const distances = bias ? { bias: relativeBias(bias, { T, S: T }) } : {};
+      return attention({ q, k, v, ...padding, ...distances }, { B, T, causal, ...heads });
+    },
     attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal, ...heads }),
+  };
+}
+
+/** The states that an encoder made of B sequences of S positions. */
+export interface FullSourceOptions {
+  /** [B·S, D]. */
+  readonly states: Value;
+  readonly B: number;
+  /** Rows of a sequence of the decoder. */
+  readonly T: number;
+  /** mask u32[B, S], 1 for real tokens. */
+  readonly mask?: Value | undefined;
+}
+
+/** The other sequence of a batch of decoder sequences. */
+export function fullSource({ states, B, T, mask }: FullSourceOptions): Source {
+  const S = states.shape[0]! / B;
+  return {
+    attend: (q, project, heads) =>
+      attention({ q, ...project(states), ...mask ? { mask } : {} }, { B, T, S, causal: false, ...heads }),
   };
 }

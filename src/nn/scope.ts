@@ -50,6 +50,8 @@ export interface LeafSource {
   frozen(graph: Graph, name: string, shape: Shape, init: AdapterInit, options?: FrozenOptions): Value;
   /** A table computed from the configuration, such as rotary angles. */
   constant(graph: Graph, name: string, shape: Shape, make: () => Float32Array<ArrayBuffer>): Value;
+  /** Row numbers u32[length] computed from the configuration, such as the buckets of distances. */
+  indices(graph: Graph, name: string, length: number, make: () => Uint32Array<ArrayBuffer>): Value;
   /** The input of per-step numbers (seed, step, rates): u32 words, see core/scalars.ts. */
   scalars(graph: Graph): Value;
   /** A number of its own for the random choices made at `path`. */

@@ -21,6 +21,31 @@ export interface RotaryTables {
   readonly sin: Value;
 }
 
+/** What {@linkcode Sequence.attend} reads. */
+export interface AttendInputs {
+  /** [N, H·E]. */
+  readonly q: Value;
+  /** [N, K·E]. */
+  readonly k: Value;
+  /** [N, K·E]. */
+  readonly v: Value;
+  /** Added to the scores by distance, [2·length − 1, H]: row d is for keys d − (length − 1) positions behind the row's own. */
+  readonly bias?: Value;
+}
+
+/** The other sequence that a decoder looks at: what the encoder made of it. */
+export interface Source {
+  /**
+   * Attention of q[N, H·E] over all of the other sequence. `project` makes keys and values [rows, K·E] of its states
+   * [rows, D]; it is not called where they are cached.
+   */
+  attend(
+    q: Value,
+    project: (states: Value) => { readonly k: Value; readonly v: Value },
+    heads: Heads,
+  ): Value;
+}
+
 /** The operations that depend on where a row stands. */
 export interface Sequence {
   /** Rows of a program: B·T, or the number of sequences when decoding. */
@@ -34,7 +59,9 @@ export interface Sequence {
   /** Rotary embedding of x[N, heads·E]. */
   rotate(x: Value, tables: RotaryTables, dims: { readonly heads: number; readonly E: number }): Value;
   /** Attention within each sequence: q[N, H·E], k and v[N, K·E] → [N, H·E]. */
-  attend(qkv: { readonly q: Value; readonly k: Value; readonly v: Value }, heads: Heads): Value;
+  attend(inputs: AttendInputs, heads: Heads): Value;
   /** The same on one packed value [N, 3·H·E] (K = H). */
   attendPacked(qkv: Value, heads: Heads): Value;
+  /** Of decoders that look at another sequence. */
+  readonly source?: Source;
 }

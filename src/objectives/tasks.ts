@@ -1,11 +1,12 @@
 // Which task a config.json is for: transformers' class names end with it.
 import { ConfigError, printable } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
-import type { Architecture } from "../models/architecture.ts";
+import type { Architecture, HeadName } from "../models/architecture.ts";
 import { type Json, readConfig } from "../models/config.ts";
 import { causalLm } from "./causal_lm.ts";
 import { maskedLm } from "./masked_lm.ts";
 import { questionAnswering } from "./question_answering.ts";
+import { seq2seqLm } from "./seq2seq_lm.ts";
 import { PROBLEM_TYPES, type ProblemType, sequenceClassification } from "./sequence_classification.ts";
 import { sentenceEmbedding } from "./sentence_embedding.ts";
 import type { Task } from "./task.ts";
@@ -25,6 +26,7 @@ export const tasks: { readonly [K in TaskName]?: (setting: TaskSetting) => Task 
   "question-answering": () => questionAnswering(),
   "masked-lm": ({ architecture }) => maskedLm({ vocabSize: architecture.V }),
   "sentence-embedding": ({ architecture }) => sentenceEmbedding({ width: architecture.D }),
+  "seq2seq-lm": ({ architecture }) => seq2seqLm({ vocabSize: architecture.V }),
 };
 
 /** Names of the tasks that there are. */
@@ -40,10 +42,12 @@ const ENDINGS: readonly (readonly [RegExp, TaskName])[] = [
 ];
 
 /** The task that the `architectures` of a config.json name; of a bare model, what its family is pre-trained for. */
-export function taskName(config: Json, { head, heads }: Architecture): TaskName {
+export function taskName(config: Json, { encoder, head, heads }: Architecture): TaskName {
   const names = Array.isArray(config.architectures) ? config.architectures : [];
   const found = ENDINGS.find(([ending]) => names.some((name) => typeof name === "string" && ending.test(name)));
-  return found?.[1] ?? (head ? "causal-lm" : heads?.["masked-lm"] ? "masked-lm" : "sentence-embedding");
+  if (found) return found[1];
+  if (encoder) return "seq2seq-lm";
+  return head ? "causal-lm" : heads?.["masked-lm"] ? "masked-lm" : "sentence-embedding";
 }
 
 /**
@@ -54,7 +58,7 @@ export function taskName(config: Json, { head, heads }: Architecture): TaskName 
 export function taskOf(config: Json, architecture: Architecture): Task {
   const name = taskName(config, architecture);
   const make = tasks[name];
-  if (make && (name === "seq2seq-lm" || hasHead(architecture, name))) return make({ architecture, config });
+  if (make && hasHead(architecture, name)) return make({ architecture, config });
   throw new ConfigError("config/architectures", "config.json", [
     `"architectures" is for ${name}, which ${printable(architecture.type)} models do not have here: received ${
       printable(JSON.stringify(config.architectures) ?? "nothing")
@@ -62,8 +66,9 @@ export function taskOf(config: Json, architecture: Architecture): Task {
   ]);
 }
 
-function hasHead({ head, heads }: Architecture, name: Exclude<TaskName, "seq2seq-lm">): boolean {
-  return (name === "causal-lm" ? head : heads?.[name]) !== undefined;
+function hasHead({ encoder, head, heads }: Architecture, name: TaskName): boolean {
+  if (name === "seq2seq-lm") return encoder !== undefined;
+  return (name === "causal-lm" && !encoder ? head : heads?.[name as HeadName]) !== undefined;
 }
 
 /**

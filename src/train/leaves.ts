@@ -52,6 +52,7 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
       return graph.leaf("weight", name, shape);
     },
     constant: (graph, name, shape) => graph.leaf("weight", name, shape),
+    indices: (graph, name, length) => graph.leaf("weight", name, [length], { dtype: "u32" }),
     scalars: scalarsLeaf,
     stream: () => 0,
     site(site) {

@@ -2,6 +2,7 @@
 import { buildAdapter } from "../adapters/mod.ts";
 import { ModelError } from "../core/errors.ts";
 import { randomKey } from "../core/random.ts";
+import type { Words } from "../gpu/buffer.ts";
 import { compile } from "../gpu/executable.ts";
 import { put, release } from "../gpu/store.ts";
 import { Graph, type Value } from "../graph/graph.ts";
@@ -25,7 +26,7 @@ export interface ScopeOptions {
 }
 
 /** Tables computed from the configuration, by name. */
-export type Constants = Map<string, () => Float32Array<ArrayBuffer>>;
+export type Constants = Map<string, () => Words>;
 
 /** Programs kept for one model; the oldest are freed. */
 const MOST_PROGRAMS = 24;
@@ -83,6 +84,10 @@ function residentLeaves(
     constant(graph, name, shape, make) {
       constants.set(name, make);
       return graph.leaf("weight", name, shape);
+    },
+    indices(graph, name, length, make) {
+      constants.set(name, make);
+      return graph.leaf("weight", name, [length], { dtype: "u32" });
     },
     scalars: scalarsLeaf,
     stream: (path) => randomKey(0, path)[0],
