@@ -81,6 +81,26 @@ export const DISTILBERT = {
   torch_dtype: "float32",
 };
 
+/** A T5 of two layers a half, tied, with plain feed-forwards. */
+export const T5 = {
+  model_type: "t5",
+  architectures: ["T5ForConditionalGeneration"],
+  vocab_size: 61,
+  d_model: 32,
+  d_kv: 8,
+  d_ff: 40,
+  num_layers: 2,
+  num_heads: 4,
+  feed_forward_proj: "relu",
+  relative_attention_num_buckets: 8,
+  relative_attention_max_distance: 9,
+  layer_norm_epsilon: 1e-6,
+  decoder_start_token_id: 0,
+  pad_token_id: 0,
+  eos_token_id: 1,
+  torch_dtype: "float32",
+};
+
 /** Weights by name. */
 export type Weights = Map<string, { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }>;
 
