@@ -4,7 +4,9 @@ import { runCase } from "../../src/cli/parity_case.ts";
 import { gpuTest } from "../device.ts";
 import { fixture } from "../models/folder.ts";
 
-for (const name of ["bert-seqcls", "bert-regression", "bert-tokcls", "bert-qa", "bert-mlm", "gpt2-seqcls"]) {
+for (
+  const name of ["bert-seqcls", "bert-regression", "bert-tokcls", "bert-qa", "bert-mlm", "gpt2-seqcls", "t5-gated"]
+) {
   gpuTest(`parity: ${name}`, async (device) => {
     const report = await runCase(device, fixture(name));
     console.log(JSON.stringify(report));

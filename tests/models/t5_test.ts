@@ -1,6 +1,16 @@
 // T5 against the float64 reference: logits of every form, padding on both sides, and gradients of all weights.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Batch, ConfigError, createModel, type GraftDevice, loadModel, type Model, train } from "../../mod.ts";
+import {
+  type Batch,
+  ConfigError,
+  createModel,
+  type GraftDevice,
+  loadModel,
+  type Model,
+  promptTuning,
+  train,
+  UsageError,
+} from "../../mod.ts";
 import { normal, randomKey } from "../../src/core/random.ts";
 import { architectureOf } from "../../src/models/mod.ts";
 import { taskOf } from "../../src/objectives/tasks.ts";
@@ -144,6 +154,12 @@ gpuTest(
       assert(error.message.includes("labels[1] must have 3 values: received 2"), error.message);
     }),
 );
+
+gpuTest("t5: methods that put positions in front are refused", (device) =>
+  withModel(device, T5, async (model) => {
+    const method = promptTuning({ virtualTokens: 3 });
+    await assertRejects(() => model.addAdapter(method), UsageError, "it has two texts");
+  }));
 
 Deno.test("t5: what a config.json cannot mean is refused; the task follows from the family", () => {
   const wrong = { ...T5, feed_forward_proj: "gated-swish2", relative_attention_max_distance: 4, num_heads: 0 };
