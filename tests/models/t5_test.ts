@@ -7,7 +7,7 @@ import {
   type GraftDevice,
   loadModel,
   type Model,
-  promptTuning,
+  prefixTuning,
   train,
   UsageError,
 } from "../../mod.ts";
@@ -157,7 +157,7 @@ gpuTest(
 
 gpuTest("t5: methods that put positions in front are refused", (device) =>
   withModel(device, T5, async (model) => {
-    const method = promptTuning({ virtualTokens: 3 });
+    const method = prefixTuning({ virtualTokens: 3 });
     await assertRejects(() => model.addAdapter(method), UsageError, "it has two texts");
   }));
 
