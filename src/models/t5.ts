@@ -28,7 +28,7 @@ export function t5(config: Json): Architecture {
   const tied = c.flag("tie_word_embeddings", true), scaled = c.flag("scale_decoder_outputs", tied);
   const startId = c.count("decoder_start_token_id", { fallback: 0, min: 0, max: V - 1 });
   const padId = c.count("pad_token_id", { fallback: 0, min: 0, max: V - 1 });
-  const { gated, act } = feedForward(config, c);
+  const { gated, act } = feedForward(c);
   if (maxDistance <= Math.floor(buckets / 2)) {
     c.problem(
       "relative_attention_max_distance",
@@ -128,7 +128,7 @@ export function t5(config: Json): Architecture {
 }
 
 /** `feed_forward_proj`: an activation, or `gated-` and one; T5's "gated-gelu" is the approximation by tanh. */
-function feedForward(config: Json, c: ConfigReader): { readonly gated: boolean; readonly act: ActivationName } {
+function feedForward(c: ConfigReader): { readonly gated: boolean; readonly act: ActivationName } {
   const names = ACTIVATION_NAMES.flatMap((name) => [name, `gated-${name}`] as const);
   const form = c.choice("feed_forward_proj", names, "relu");
   const gated = form.startsWith("gated-");
