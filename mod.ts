@@ -77,6 +77,10 @@ export { type BeamOptions, type GenerateOptions, type SamplingOptions } from "./
 export { type Quantize } from "./src/train/formats.ts";
 export { createModel, type CreateModelOptions, loadModel, type LoadModelOptions } from "./src/train/load.ts";
 export { adapterTask } from "./src/train/adapter_task.ts";
+export { type CombineAdaptersOptions } from "./src/train/combine.ts";
+export { type Combination } from "./src/adapters/combine.ts";
+export { type MajoritySign } from "./src/adapters/task_arithmetic.ts";
+export { type SaveMergedOptions } from "./src/train/merge.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
 export { type StepRecord } from "./src/train/figures.ts";

@@ -4,7 +4,7 @@ import { size } from "../core/dims.ts";
 import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { hubNameOf } from "../io/hub_cache.ts";
-import { type AdapterFile, readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
+import { type AdapterFile, adapterPath, readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
 import { visitModel } from "../objectives/build.ts";
 import { read, run } from "../gpu/executable.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
@@ -14,10 +14,10 @@ import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "./leaves.ts";
 import { modelScope, program } from "./programs.ts";
 import type { AdapterState, ModelState } from "./state.ts";
-import { adapterTensors, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
+import { adapterTensors, knownAdapter, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
 
 /** The name of an adapter that is given none, as in PEFT. */
-const DEFAULT_NAME = "default";
+export const DEFAULT_NAME = "default";
 
 /** Options of {@linkcode loadAdapter}. */
 export interface LoadAdapterOptions {
@@ -74,7 +74,7 @@ export async function loadAdapter(
   path: string,
   { name = DEFAULT_NAME, warn = () => {} }: LoadAdapterOptions,
 ): Promise<void> {
-  const file = await readAdapterFolder(path);
+  const file = await readAdapterFolder(await adapterPath(path, name));
   const settings = withModules(adapterFromJson(file.config), modulesOfTask(file.config.task_type));
   const config = file.encoder ? { ...settings, encoder: true } as AdapterConfig : settings;
   const adapter = prepare(state, config, name);
@@ -96,10 +96,15 @@ function trainedTensors({ tensors, encoder }: AdapterFile, { config }: AdapterSt
 }
 
 /** See {@linkcode Model.saveAdapter}. */
-export async function saveAdapter(state: ModelState, path: string): Promise<void> {
-  const { config, tensors, targets } = requireAdapter(state);
-  const values = await adapterTensors(state);
-  const made = await madeTensors(state);
+export async function saveAdapter(
+  state: ModelState,
+  path: string,
+  { name }: { readonly name?: string } = {},
+): Promise<void> {
+  const adapter = requireAdapter(state, name);
+  const { config, tensors, targets } = adapter;
+  const values = await adapterTensors(state, adapter);
+  const made = await madeTensors(state, adapter);
   const shaped = ([key, data]: readonly [string, Float32Array]) =>
     [key, { shape: tensors.get(key)!.shape, data }] as const;
   const isEncoder = (key: string) => made.size > 0 && !key.startsWith("base_model.");
@@ -117,13 +122,14 @@ export async function saveAdapter(state: ModelState, path: string): Promise<void
 }
 
 /** What the method saves in place of the tensors that make it. */
-async function madeTensors(state: ModelState): Promise<AdapterFile["tensors"]> {
-  const { config, name } = requireAdapter(state);
+async function madeTensors(state: ModelState, adapter: AdapterState): Promise<AdapterFile["tensors"]> {
+  const { config, name } = adapter;
   const { outputs } = buildAdapter(config, "eval");
   if (!outputs) return new Map();
   const { executable, results } = await program(state, `outputs of ${name}`, () => {
     const graph = new Graph(state.device.target);
-    const { m, constants } = modelScope(state, { graph, sequence: fullSequence({ B: 1, T: 1 }), trained: "nothing" });
+    const sequence = fullSequence({ B: 1, T: 1 });
+    const { m, constants } = modelScope(state, { graph, sequence, trained: "nothing", adapter });
     return { graph, constants, inputs: {}, results: Object.fromEntries(outputs(m)) };
   });
   run(executable);
@@ -135,23 +141,23 @@ async function madeTensors(state: ModelState): Promise<AdapterFile["tensors"]> {
 /** See {@linkcode Model.setAdapter}. */
 export function setAdapter(state: ModelState, name: string | undefined): void {
   if (state.merged) {
-    throw new CheckpointError(
-      "merge/merged",
-      `Cannot switch adapters as "${printable(state.merged.adapter)}" is merged: unmerge() first`,
-    );
+    const names = state.merged.adapters.map((merged) => `"${printable(merged)}"`).join(" and ");
+    throw new CheckpointError("merge/merged", `Cannot switch adapters as ${names} is merged: unmerge() first`);
   }
-  if (name !== undefined && !state.adapters.has(name)) {
-    const known = [...state.adapters.keys()].map((n) => `"${printable(n)}"`).join(", ") || "none";
-    throw new UsageError(
-      "adapter/unknown",
-      `Cannot use an adapter called "${printable(name)}": the model has ${known}`,
-    );
-  }
+  if (name !== undefined) knownAdapter(state, name);
+  state.disabled = name === undefined ? state.active ?? state.disabled : undefined;
   state.active = name;
 }
 
+/** See {@linkcode Model.enableAdapter}. */
+export function enableAdapter(state: ModelState): void {
+  const name = state.active ?? state.disabled;
+  if (name === undefined) throw new CheckpointError("adapter/none", "Cannot enable an adapter as none was in use");
+  setAdapter(state, name);
+}
+
 /** Everything about an adapter that can be known, and refused, before it exists. */
-function prepare(state: ModelState, given: AdapterConfig, name: string): AdapterState {
+export function prepare(state: ModelState, given: AdapterConfig, name: string): AdapterState {
   if (state.adapters.has(name)) {
     throw new UsageError(
       "adapter/exists",
@@ -172,9 +178,12 @@ function prepare(state: ModelState, given: AdapterConfig, name: string): Adapter
   return { name, config, tensors, targets: targets.map(({ path }) => path), layout };
 }
 
-function use(state: ModelState, adapter: AdapterState): void {
+/** Put an adapter on the model, its tensors being in place, and use it. */
+export function use(state: ModelState, adapter: AdapterState): void {
   state.adapters.set(adapter.name, adapter);
-  if (!state.merged) state.active = adapter.name;
+  if (state.merged) return;
+  state.active = adapter.name;
+  state.disabled = undefined;
 }
 
 /** Names listed in an error before it says how many more there are. */

@@ -180,6 +180,7 @@ function createState(
     tokenizer: () => rest.tokenizerOrNone ?? missingTokenizer(rest.path ?? "this model"),
     adapters: new Map(),
     active: undefined,
+    disabled: undefined,
     full: undefined,
     merged: undefined,
     training: false,

@@ -1,6 +1,6 @@
 // Folding an adapter into the weights, module by module, on the GPU.
 import { buildAdapter } from "../adapters/mod.ts";
-import { CheckpointError, NumericError } from "../core/errors.ts";
+import { CheckpointError, NumericError, printable, UsageError } from "../core/errors.ts";
 import { compile, read, run, write } from "../gpu/executable.ts";
 import { firstNonFinite } from "../gpu/interpret.ts";
 import { Graph, type Value } from "../graph/graph.ts";
@@ -12,23 +12,30 @@ import { embedSite } from "../nn/embed.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { linearSite } from "../nn/linear.ts";
 import { modelScope } from "./programs.ts";
-import type { ModelState, StoredWeight } from "./state.ts";
+import type { AdapterState, ModelState, StoredWeight } from "./state.ts";
 import { adapterTensors, readStored, readWeight, requireAdapter, writeStored } from "./tensors.ts";
 import { matchWeights } from "./weights.ts";
 
 /** See {@linkcode Model.merge}. */
-export async function merge(state: ModelState): Promise<void> {
+export async function merge(state: ModelState, names?: readonly string[]): Promise<void> {
   if (state.merged) {
-    throw new CheckpointError("merge/already", `Cannot merge as "${state.merged.adapter}" is merged already`);
+    const already = state.merged.adapters.map((name) => `"${printable(name)}"`).join(" and ");
+    throw new CheckpointError("merge/already", `Cannot merge as ${already} is merged already`);
   }
-  const { name } = requireAdapter(state);
-  const merged = await mergedWeights(state);
+  const adapters = adaptersOf(state, names);
+  const merged = await mergedWeights(state, adapters);
   const originals = new Map<string, StoredWeight>();
   for (const weight of merged.keys()) originals.set(weight, await readStored(state, weight));
   for (const [weight, values] of merged) {
     await writeStored(state, weight, { format: undefined, words: new Uint32Array(values.buffer) });
   }
-  state.merged = { adapter: name, originals };
+  state.merged = { adapters: adapters.map(({ name }) => name), originals };
+}
+
+/** The adapters called so, each once; the one in use by default. */
+function adaptersOf(state: ModelState, names?: readonly string[]): AdapterState[] {
+  if (names?.length === 0) throw new UsageError("adapter/unknown", "Cannot merge no adapter: give its name");
+  return names ? [...new Set(names)].map((name) => requireAdapter(state, name)) : [requireAdapter(state)];
 }
 
 /** See {@linkcode Model.unmerge}. */
@@ -38,14 +45,22 @@ export async function unmerge(state: ModelState): Promise<void> {
   state.merged = undefined;
 }
 
+/** Options of {@linkcode Model.saveMerged}. */
+export interface SaveMergedOptions {
+  /** Element type of the file ("f32"). */
+  readonly dtype?: WeightDType;
+  /** Names of the adapters to fold in, in this order; the one in use by default. */
+  readonly adapters?: readonly string[];
+}
+
 /** See {@linkcode Model.saveMerged}. Without an adapter in use the model is saved as it is. */
 export async function saveMerged(
   state: ModelState,
   path: string,
-  { dtype = "f32" }: { readonly dtype?: WeightDType },
+  { dtype = "f32", adapters }: SaveMergedOptions,
 ): Promise<void> {
-  const merged = state.active !== undefined && !state.merged
-    ? await mergedWeights(state)
+  const merged = (adapters ?? state.active) !== undefined && !state.merged
+    ? await mergedWeights(state, adaptersOf(state, adapters))
     : new Map<string, Float32Array>();
   const { quantization_config: _, ...config } = state.config;
   const base = await openBase(state);
@@ -82,24 +97,30 @@ async function openBase(
 }
 
 /**
- * The weights that change when the adapter is folded in.
+ * The weights that change when the adapters are folded in, one into what the others made.
  *
  * @throws {CheckpointError} `merge/method` where there are no weights that do what the adapter does.
  * @throws {NumericError} `merge/non-finite` naming the weight, before anything is changed.
  */
-async function mergedWeights(state: ModelState): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  const adapter = requireAdapter(state);
-  const method = buildAdapter(adapter.config, "eval");
-  const reason = mergeProblem(state, method);
-  if (reason !== undefined) {
+async function mergedWeights(state: ModelState, adapters: readonly AdapterState[]): Promise<MergedWeights> {
+  const methods = adapters.map((adapter) => [adapter, buildAdapter(adapter.config, "eval")] as const);
+  for (const [, method] of methods) {
+    const reason = mergeProblem(state, method);
+    if (reason === undefined) continue;
     throw new CheckpointError("merge/method", `Cannot merge this ${method.type} adapter as ${reason}`, {
       hint: "Use it beside the base instead: --adapter, or loadAdapter().",
     });
   }
-  const merged = await trainedWeights(state, method);
+  const merged: MergedWeights = new Map();
   const base = await openBase(state);
   try {
-    for (const target of adapter.targets) await mergeModule(state, { method, target, base, merged });
+    for (const [adapter, method] of methods) {
+      const trained = await trainedWeights(state, adapter, method);
+      const twice = [...trained.keys()].find((name) => merged.has(name));
+      if (twice !== undefined) throw fullTwice(twice, adapter);
+      trained.forEach((values, name) => merged.set(name, values));
+      for (const target of adapter.targets) await mergeModule(state, { adapter, method, target, base, merged });
+    }
   } finally {
     base.close();
   }
@@ -137,11 +158,18 @@ export function mergeProblem({ architecture, inventory }: ModelState, method: Ad
     }`;
 }
 
+function fullTwice(weight: string, { name }: AdapterState): CheckpointError {
+  return new CheckpointError(
+    "merge/method",
+    `Cannot merge "${printable(name)}" too as it has a copy of ${printable(weight)}, which another adapter has changed`,
+  );
+}
+
 /** Weights that the adapter has copies of. */
-async function trainedWeights(state: ModelState, method: Adapter): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  const merged = new Map<string, Float32Array<ArrayBuffer>>();
+async function trainedWeights(state: ModelState, adapter: AdapterState, method: Adapter): Promise<MergedWeights> {
+  const merged: MergedWeights = new Map();
   if (!method.trains) return merged;
-  const tensors = await adapterTensors(state);
+  const tensors = await adapterTensors(state, adapter);
   for (const name of state.inventory.weights.keys()) {
     const saved = method.trains(name);
     if (saved !== undefined) merged.set(name, tensors.get(saved) as Float32Array<ArrayBuffer>);
@@ -149,28 +177,32 @@ async function trainedWeights(state: ModelState, method: Adapter): Promise<Map<s
   return merged;
 }
 
+/** Values of changed weights by name. */
+type MergedWeights = Map<string, Float32Array<ArrayBuffer>>;
+
 interface MergeCall {
+  readonly adapter: AdapterState;
   readonly method: Adapter;
   /** Path of the module. */
   readonly target: string;
   readonly base: { read(name: string): Promise<Float32Array<ArrayBuffer>> };
   /** Weights by name; those of the module are set. */
-  readonly merged: Map<string, Float32Array<ArrayBuffer>>;
+  readonly merged: MergedWeights;
 }
 
 /** Fold the adapter into one module. */
-async function mergeModule(state: ModelState, { method, target, base, merged }: MergeCall): Promise<void> {
+async function mergeModule(state: ModelState, { adapter, method, target, base, merged }: MergeCall): Promise<void> {
   const graph = new Graph(state.device.target);
-  const { m } = modelScope(state, { graph, sequence: fullSequence({ B: 1, T: 1 }), trained: "nothing" });
+  const { m } = modelScope(state, { graph, sequence: fullSequence({ B: 1, T: 1 }), trained: "nothing", adapter });
   const info = state.inventory.modules.get(target)!;
-  const packed = new Map<string, Value>();
+  const given = new Map<string, Value>();
   const weight = (name: string) => {
     const { shape, init } = state.inventory.weights.get(name)!;
     const saved = method.trains?.(name);
     if (saved !== undefined) return m.leaves.param(graph, saved, shape, init);
-    if (!state.formats.has(name)) return m.leaves.weight(graph, name, shape, init);
-    packed.set(name, graph.leaf("input", name, shape));
-    return packed.get(name)!;
+    if (!state.formats.has(name) && !merged.has(name)) return m.leaves.weight(graph, name, shape, init);
+    given.set(name, graph.leaf("input", name, shape));
+    return given.get(name)!;
   };
   const w = weight(`${target}.weight`);
   const bias = state.inventory.weights.has(`${target}.bias`) ? weight(`${target}.bias`) : undefined;
@@ -180,7 +212,7 @@ async function mergeModule(state: ModelState, { method, target, base, merged }: 
   const entries = Object.entries(results) as [string, Value][];
   const keep = entries.map(([, value]) => value);
   const executable = await compile(graph, { store: state.store, keep, name: `merge ${target}` });
-  for (const [name, leaf] of packed) write(executable, leaf, await base.read(name));
+  for (const [name, leaf] of given) write(executable, leaf, merged.get(name) ?? await base.read(name));
   run(executable);
   const values = await read(executable, keep);
   executable.destroy();

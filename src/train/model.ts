@@ -4,12 +4,20 @@ import type { Batch } from "../data/batch.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { GraftDevice } from "../gpu/device.ts";
 import { release } from "../gpu/store.ts";
-import type { WeightDType } from "../io/tensor_dtype.ts";
-import { addAdapter, loadAdapter, type LoadAdapterOptions, saveAdapter, setAdapter } from "./adapters.ts";
+import { deleteAdapter, loadAdapters, saveAdapters } from "./adapter_set.ts";
+import {
+  addAdapter,
+  enableAdapter,
+  loadAdapter,
+  type LoadAdapterOptions,
+  saveAdapter,
+  setAdapter,
+} from "./adapters.ts";
+import { combineAdapters, type CombineAdaptersOptions } from "./combine.ts";
 import { forward, type ForwardResult, type GradientOptions, type GradientResult, gradients } from "./forward.ts";
 import { generate, generateIds, type Prompts } from "./generate.ts";
 import type { GenerateOptions } from "./generate_options.ts";
-import { merge, saveMerged, unmerge } from "./merge.ts";
+import { merge, saveMerged, type SaveMergedOptions, unmerge } from "./merge.ts";
 import { dropPrograms } from "./programs.ts";
 import { activeAdapter, type ModelState } from "./state.ts";
 import { adapterTensors, countTrained, unfreeze, weightTensors } from "./tensors.ts";
@@ -62,6 +70,11 @@ export class Model {
     return activeAdapter(this.state)?.name;
   }
 
+  /** The names of all adapters. */
+  get adapters(): readonly string[] {
+    return [...this.state.adapters.keys()];
+  }
+
   /** Trained and all parameters. */
   get parameters(): { readonly trained: number; readonly total: number } {
     return countTrained(this.state);
@@ -95,9 +108,43 @@ export class Model {
     return this.queue(() => loadAdapter(this.state, path, options));
   }
 
-  /** Save the adapter in use as PEFT does: adapter_config.json and adapter_model.safetensors. */
-  saveAdapter(path: string): Promise<void> {
-    return this.queue(() => saveAdapter(this.state, path));
+  /**
+   * Load all adapters of a folder, as PEFT saves several: "default" in the folder itself, others in folders of their
+   * names. The first one is used.
+   *
+   * @returns Their names.
+   */
+  loadAdapters(path: string, options: Pick<LoadAdapterOptions, "warn"> = {}): Promise<string[]> {
+    return this.queue(() => loadAdapters(this.state, path, options));
+  }
+
+  /** Save an adapter, the one in use by default, as PEFT does: adapter_config.json and adapter_model.safetensors. */
+  saveAdapter(path: string, options: { readonly name?: string } = {}): Promise<void> {
+    return this.queue(() => saveAdapter(this.state, path, options));
+  }
+
+  /** Save all adapters as PEFT does: "default" in the folder itself, others in folders of their names. */
+  saveAdapters(path: string): Promise<void> {
+    return this.queue(() => saveAdapters(this.state, path));
+  }
+
+  /**
+   * Make a LoRA adapter from several by PEFT's rules (add_weighted_adapter) and use it.
+   *
+   * @throws {UsageError} `adapter/combine` listing what does not fit together.
+   *
+   * @example Usage
+   * ```ts no-eval
+   * await model.combineAdapters(["poems", "letters"], { weights: [0.7, 0.3], combination: "ties", density: 0.5 });
+   * ```
+   */
+  combineAdapters(names: readonly string[], options: CombineAdaptersOptions = {}): Promise<void> {
+    return this.queue(() => combineAdapters(this.state, names, options));
+  }
+
+  /** Remove the adapter called `name` and free what it has on the device; without it in use, the base is used. */
+  deleteAdapter(name: string): Promise<void> {
+    return this.queue(() => Promise.resolve(deleteAdapter(this.state, name)));
   }
 
   /** Tensors of the adapter in use, by PEFT's saved names. */
@@ -120,18 +167,23 @@ export class Model {
     setAdapter(this.state, undefined);
   }
 
+  /** Use the adapter that was in use before {@linkcode Model.disableAdapter} again. */
+  enableAdapter(): void {
+    enableAdapter(this.state);
+  }
+
   /** Train all weights from now on (full fine-tuning). */
   unfreeze(): Promise<void> {
     return this.queue(() => unfreeze(this.state));
   }
 
   /**
-   * Fold the adapter in use into the weights.
+   * Fold the adapter in use, or those that are named, one after another, into the weights.
    *
    * @throws {CheckpointError} `merge/already`, `merge/method` where no weights do the same; {@linkcode NumericError} `merge/non-finite`, with the base untouched.
    */
-  merge(): Promise<void> {
-    return this.queue(() => merge(this.state));
+  merge(adapters?: readonly string[]): Promise<void> {
+    return this.queue(() => merge(this.state, adapters));
   }
 
   /** Undo {@linkcode Model.merge}: the base is restored bit for bit. */
@@ -139,8 +191,8 @@ export class Model {
     return this.queue(() => unmerge(this.state));
   }
 
-  /** Save a Hugging Face folder with the adapter in use folded in. */
-  saveMerged(path: string, options: { readonly dtype?: WeightDType } = {}): Promise<void> {
+  /** Save a Hugging Face folder with the adapter in use, or those that are named, folded in. */
+  saveMerged(path: string, options: SaveMergedOptions = {}): Promise<void> {
     return this.queue(() => saveMerged(this.state, path, options));
   }
 

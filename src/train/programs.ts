@@ -23,21 +23,22 @@ export interface ScopeOptions {
   readonly graph: Graph;
   readonly sequence: Sequence;
   readonly trained: Trained;
+  /** Another adapter than the one in use. */
+  readonly adapter?: AdapterState;
 }
 
 /** Tables computed from the configuration, by name. */
 export type Constants = Map<string, () => Words>;
 
-/** Programs kept for one model; the oldest are freed. */
+/** Programs kept for one model; those that were used the longest time ago are freed. */
 const MOST_PROGRAMS = 24;
 
 /** The scope to build the model in; `constants` collects the tables that must be resident. */
 export function modelScope(
   state: ModelState,
-  { graph, sequence, trained }: ScopeOptions,
+  { graph, sequence, trained, adapter = activeAdapter(state) }: ScopeOptions,
 ): { readonly m: ModelScope; readonly constants: Constants } {
   const constants: Constants = new Map();
-  const adapter = activeAdapter(state);
   const m: ModelScope = {
     graph,
     sequence,
@@ -101,16 +102,21 @@ function residentLeaves(
 export async function program(
   state: ModelState,
   key: string,
-  build: () => { readonly graph: Graph; readonly constants: Constants } & Omit<Program, "executable">,
+  build: () => { readonly graph: Graph; readonly constants: Constants } & Omit<Program, "executable" | "adapters">,
 ): Promise<Program> {
   const known = state.programs.get(key);
-  if (known) return known;
+  if (known) {
+    state.programs.delete(key); // last in the order of use
+    state.programs.set(key, known);
+    return known;
+  }
   const { graph, constants, inputs, results } = build();
   for (const [name, make] of constants) {
     if (!state.store.buffers.has(name)) await put(state.store, name, make());
   }
   const executable = await compile(graph, { store: state.store, keep: Object.values(results), name: key });
-  const made: Program = { executable, inputs, results };
+  const active = activeAdapter(state);
+  const made: Program = { executable, inputs, results, adapters: active ? [active.name] : [] };
   state.programs.set(key, made);
   for (const [oldest, { executable: old }] of state.programs) {
     if (state.programs.size <= MOST_PROGRAMS) break;

@@ -38,6 +38,8 @@ export interface Program {
   readonly inputs: Readonly<Record<string, Value>>;
   /** What can be read after a run. */
   readonly results: Readonly<Record<string, Value>>;
+  /** Names of the adapters whose tensors it reads. */
+  readonly adapters: readonly string[];
 }
 
 /** A loaded model. */
@@ -63,13 +65,17 @@ export interface ModelState {
   readonly adapters: Map<string, AdapterState>;
   /** The adapter in use. */
   active: string | undefined;
+  /** The adapter that was in use when all were disabled. */
+  disabled: string | undefined;
   /** Layout of the weights where all of them are trained. */
   full: FlatLayout | undefined;
-  /** Original weights of the modules that an adapter is merged into, as they lay on the device. */
-  merged: { readonly adapter: string; readonly originals: ReadonlyMap<string, StoredWeight> } | undefined;
+  /** Adapters that are merged into the weights, and the original weights, as they lay on the device. */
+  merged:
+    | { readonly adapters: readonly string[]; readonly originals: ReadonlyMap<string, StoredWeight> }
+    | undefined;
   /** Whether a run is in progress: its gradients, losses and rates live in states that a second one would share. */
   training: boolean;
-  /** Compiled programs by what they compute, the oldest first. */
+  /** Compiled programs by what they compute, those used last at the end. */
   readonly programs: Map<string, Program>;
 }
 

@@ -1,6 +1,6 @@
 // The tensors of a model as arrays: read from the GPU, written to it, moved into flat storage.
 import { size, wordsOf } from "../core/dims.ts";
-import { CheckpointError, UsageError } from "../core/errors.ts";
+import { CheckpointError, printable, UsageError } from "../core/errors.ts";
 import { readBack, upload } from "../gpu/buffer.ts";
 import { put, release, resident } from "../gpu/store.ts";
 import { unpack } from "../io/packing.ts";
@@ -57,21 +57,35 @@ export async function readFlat({ store }: ModelState, layout: FlatLayout): Promi
 }
 
 /**
- * The adapter in use.
+ * The adapter called `name`, or the one in use.
  *
- * @throws {CheckpointError} `adapter/none`.
+ * @throws {CheckpointError} `adapter/none`; {@linkcode UsageError} `adapter/unknown`.
  */
-export function requireAdapter(state: ModelState): AdapterState {
-  const adapter = activeAdapter(state);
+export function requireAdapter(state: ModelState, name?: string): AdapterState {
+  const adapter = name === undefined ? activeAdapter(state) : knownAdapter(state, name);
   if (adapter) return adapter;
   throw new CheckpointError("adapter/none", "Cannot use the adapter as the model has none in use", {
     hint: state.merged ? "It is merged into the weights: unmerge() first." : "Add or load one first.",
   });
 }
 
-/** Tensors of the adapter in use, by PEFT's saved names, but for those that follow from the others. */
-export async function adapterTensors(state: ModelState): Promise<Map<string, Float32Array>> {
-  const { name: adapter, layout, tensors } = requireAdapter(state);
+/**
+ * The adapter called `name`.
+ *
+ * @throws {UsageError} `adapter/unknown` listing those that there are.
+ */
+export function knownAdapter({ adapters }: ModelState, name: string): AdapterState {
+  const adapter = adapters.get(name);
+  if (adapter) return adapter;
+  const known = [...adapters.keys()].map((n) => `"${printable(n)}"`).join(", ") || "none";
+  throw new UsageError("adapter/unknown", `Cannot use an adapter called "${printable(name)}": the model has ${known}`);
+}
+
+/** Tensors of an adapter, the one in use by default, by PEFT's saved names, but for those that follow from the others. */
+export async function adapterTensors(
+  state: ModelState,
+  { name: adapter, layout, tensors }: AdapterState = requireAdapter(state),
+): Promise<Map<string, Float32Array>> {
   const trained = await readFlat(state, layout);
   const all = new Map<string, Float32Array>();
   for (const { name, shape, frozen } of savedTensors(tensors).values()) {
