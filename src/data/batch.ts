@@ -11,6 +11,8 @@ export interface Batch {
   readonly attention_mask?: readonly (readonly number[])[];
   /** Which of the sentences of a row a token belongs to [B, T]; all zeros where it is absent. */
   readonly token_type_ids?: readonly (readonly number[])[];
+  /** The position of each token [B, T], in [0, T); its column where they are absent, also behind padding. */
+  readonly position_ids?: readonly (readonly number[])[];
   /**
    * What is to be predicted; -100 is not trained. Language models: the id of each token, not shifted [B, T]. Tokens: the
    * class of each [B, T]. Sequences: the class of each [B], or numbers [B, L] (a 1 for each class that a row belongs to,
@@ -114,6 +116,7 @@ export function checkBatch(
   check("input_ids", below(V), T);
   check("attention_mask", { what: "0 or 1", ok: (m) => m === 0 || m === 1 }, T);
   check("token_type_ids", below(tokenTypes), T);
+  check("position_ids", below(T), T);
   if (labels.of === "tokens") check("labels", label(labels.classes), T);
   if (labels.of === "rows") check("labels", label(labels.classes), undefined);
   if (labels.of === "numbers") check("labels", { what: "a finite number", ok: Number.isFinite }, labels.width);

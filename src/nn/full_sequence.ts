@@ -1,10 +1,12 @@
 // All positions of a batch at once: training, evaluation, scoring.
 import type { Value } from "../graph/graph.ts";
 import { attention, attentionPacked } from "../ops/attention.ts";
+import { add } from "../ops/elementwise.ts";
+import { embedding } from "../ops/embedding.ts";
 import { lead } from "../ops/lead.ts";
 import { addPositions } from "../ops/positions.ts";
 import { relativeBias } from "../ops/relative_bias.ts";
-import { rope } from "../ops/rope.ts";
+import { rope, ropeAt } from "../ops/rope.ts";
 import type { Sequence, Source } from "./sequence.ts";
 
 /** A batch of B sequences of T positions. */
@@ -13,19 +15,22 @@ export interface FullSequenceOptions {
   readonly T: number;
   /** mask u32[B, T], 1 for real tokens; needed only where padding comes before a real token. */
   readonly mask?: Value | undefined;
+  /** Position of every row, u32[B·T], below T; their columns by default. */
+  readonly positions?: Value | undefined;
   /** Whether a position sees only itself and those before it (true). */
   readonly causal?: boolean;
 }
 
-/** Positions 0 … T-1 of every sequence; row n is position n mod T. */
-export function fullSequence({ B, T, mask, causal = true }: FullSequenceOptions): Sequence {
+/** T rows of every sequence; row n is position n mod T unless the positions say otherwise. */
+export function fullSequence({ B, T, mask, positions, causal = true }: FullSequenceOptions): Sequence {
   const padding = mask ? { mask } : {};
   return {
     N: B * T,
     length: T,
-    addPositions: (x, table) => addPositions(x, table, { T }),
+    addPositions: (x, table) => positions ? add(x, embedding(table, positions)) : addPositions(x, table, { T }),
     lead: (x, table, options = {}) => lead(x, table, { T, ...options }),
-    rotate: (x, { cos, sin }, { heads, E }) => rope(x, { cos, sin }, { B, T, heads, E }),
+    rotate: (x, tables, { heads, E }) =>
+      positions ? ropeAt(x, tables, { position: positions, heads, E }) : rope(x, tables, { B, T, heads, E }),
     attend({ q, k, v, bias }, heads) {
       const distances = bias ? { bias: relativeBias(bias, { T, S: T }) } : {};
       return attention({ q, k, v, ...padding, ...distances }, { B, T, causal, ...heads });

@@ -1,5 +1,6 @@
 // What the batches of all tasks have: tokens, their padding, and what encoders want to know about their places.
 import type { Shape } from "../core/dims.ts";
+import { ConfigError, printable } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import { IGNORE } from "../data/labels.ts";
 import type { Architecture } from "../models/architecture.ts";
@@ -23,10 +24,14 @@ export interface ArrangedTokens {
   };
 }
 
-/** Tokens, mask, types and positions of a batch, for this architecture. */
+/**
+ * Tokens, mask, types and positions of a batch, for this architecture.
+ *
+ * @throws {ConfigError} `data/batch` where the batch has positions that the architecture counts itself.
+ */
 export function arrangeTokens(
   batch: Batch,
-  { positions, causal, tokenTypes = 0, positionIds }: Architecture,
+  { type, positions, causal, tokenTypes = 0, positionIds }: Architecture,
   { multiple = 1 }: ArrangeOptions = {},
 ): ArrangedTokens {
   const B = batch.input_ids.length;
@@ -40,6 +45,11 @@ export function arrangeTokens(
   const mask = causal && !paddedInFront(batch.attention_mask)
     ? undefined
     : batch.attention_mask ?? batch.input_ids.map((row) => row.map(() => 1));
+  if (positionIds && batch.position_ids) {
+    const problem = `position_ids must be left out: a ${printable(type)} model counts the tokens that are no padding`;
+    throw new ConfigError("data/batch", "this batch", [problem]);
+  }
+  const places = positionIds ? batch.input_ids.map(positionIds) : batch.position_ids;
   const N = [B * T];
   return {
     ...{ B, T, columns },
@@ -47,7 +57,7 @@ export function arrangeTokens(
       input_ids: words(N, rows(batch.input_ids)),
       ...(mask ? { attention_mask: words([B, T], rows(mask)) } : {}),
       ...(tokenTypes > 0 ? { token_type_ids: words(N, rows(batch.token_type_ids ?? [])) } : {}),
-      ...(positionIds ? { position_ids: words(N, rows(batch.input_ids.map(positionIds))) } : {}),
+      ...(places ? { position_ids: words(N, rows(places)) } : {}),
     },
   };
 }

@@ -24,8 +24,10 @@ export function taskSequence(
   inputs: Inputs,
   { B, T }: Pick<Arranged, "B" | "T">,
 ): Sequence {
+  const { causal, positionIds } = architecture;
+  const positions = positionIds ? undefined : inputs.position_ids; // else the model looks them up itself
   return task.sequence?.(architecture, inputs, { B, T }) ??
-    fullSequence({ B, T, mask: inputs.attention_mask, causal: architecture.causal });
+    fullSequence({ B, T, mask: inputs.attention_mask, positions, causal });
 }
 
 /** What {@linkcode visitModel} builds with. */

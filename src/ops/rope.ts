@@ -115,19 +115,42 @@ export function rope(x: Value, { cos, sin }: RopeValues, { B, T, heads, E, offse
   return rotate([x, cos, sin], { T, heads, E, offset, inverse: false });
 }
 
-const ropeAtOp = defineOp<{ readonly heads: number; readonly E: number }, V4, V1>({
+/** Rows that say themselves where they stand. */
+const NOWHERE = { T: 0, offset: 0 };
+
+type AtAttrs = Pick<Attrs, "heads" | "E" | "inverse">;
+
+const ropeAtOp = defineOp<AtAttrs, V4, V1>({
   name: "rope_at",
   infer: ([x]) => [x],
   kernels: ({ inputs: [x, cos, sin, position], outputs: [y], attrs }, target) =>
     rotations(
-      { name: "rope at", x, y, tables: [cos, sin], position, T: 0, offset: 0, inverse: false, ...attrs },
+      {
+        name: attrs.inverse ? "rope at, gradient" : "rope at",
+        x,
+        y,
+        tables: [cos, sin],
+        position,
+        ...NOWHERE,
+        ...attrs,
+      },
       target,
     ),
+  grad: [
+    ({ inputs: [, cos, sin, at], attrs }, dy) => rotateAt([dy, cos, sin, at], { ...attrs, inverse: !attrs.inverse }),
+    null,
+    null,
+    null,
+  ],
 });
+
+function rotateAt(inputs: V4, attrs: AtAttrs): Value {
+  return inputs[0].graph.add(ropeAtOp, inputs, attrs)[0];
+}
 
 /**
  * Turn x[S, heads·E] by the angle of position[S] u32, or of position[1] for all rows: for decoding, where the position
- * is state on the GPU. There is no gradient.
+ * is state on the GPU, and for batches that give positions.
  *
  * @throws {ShapeError} if x, a table or the position has another shape.
  */
@@ -141,5 +164,5 @@ export function ropeAt(
   if (position.dtype !== "u32" || position.shape.length !== 1 || ![1, S].includes(position.shape[0])) {
     throw new ShapeError("ropeAt", "position", "S", position.shape, { S: S! });
   }
-  return x.graph.add(ropeAtOp, [x, cos, sin, position], { heads, E })[0];
+  return rotateAt([x, cos, sin, position], { heads, E, inverse: false });
 }

@@ -98,6 +98,17 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2]] as const) {
         // Positions count from the first column, as in transformers' forward(): with rotary angles, which are relative,
         // the padded row equals the row alone.
         const relative = name === "llama" ? worstDifference(found.subarray(7 * V), alone!) : 0;
+        // With the positions of transformers' generate(), every family gives what it gives without padding.
+        const position_ids = [long.map((_, t) => t), [...Array(7).fill(0), ...short.map((_, t) => t)]];
+        const placed = { input_ids: [long, left], attention_mask: [mask[0]!, leftMask], position_ids };
+        const moved = (await logitsOf(model, placed))[1]!.subarray(7 * V);
+        assert(worstDifference(moved, alone!) < 1e-4);
+        await assertRejects(
+          () => model.forward({ input_ids: [[1, 2]], position_ids: [[0, 2]] }),
+          ConfigError,
+          "[0, 2)",
+        );
+
         console.log(`padding right ${rightWorst.toExponential(1)}, left ${leftWorst.toExponential(1)}`);
         assert(Math.max(rightWorst, leftWorst, relative) < 1e-4); // logits up to 10 in f32; other tile shapes, other sums
 

@@ -57,7 +57,7 @@ function atCase(
       sin: { shape: [40, E / 2], values: sin },
       position: { shape: [position.length], dtype: "u32", values: position },
     },
-    wrt: [],
+    wrt: ["x"],
     build: ({ x, cos, sin, position }) => ropeAt(x!, { cos: cos!, sin: sin! }, { position: position!, heads, E }),
     reference: ({ x, cos, sin }) => reference(x!, cos!, sin!, sizes, (n) => position[n % position.length]!),
     tolerance: 1.2e-7,
