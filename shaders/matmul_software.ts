@@ -31,6 +31,7 @@ export interface SoftwareOptions extends ProductFeatures {
 export function matmulSoftware(options: SoftwareOptions): string {
   const { tile, ta, tb, low, tail, lowTail, vectors, parts } = options;
   const { lanes, rows, width, groups } = tile;
+  const wide = width === 4 ? "4" : "";
   const column = (g: number) => `n0 + ${width}u * lane + ${g * lanes * width}u`;
   return wgsl`
 ${productPrelude(options)}
@@ -84,10 +85,11 @@ ${step("a", "b", { ...tile, ta, tb, tail, factor: "" })}
     }
   }
   let at = home(batch);
+${unroll(groups, (g) => `  let bias${g} = bias${wide}(at, column${g});`)}
 ${
     unroll(rows * groups, (i) => {
       const g = i % groups;
-      return `  ${width === 4 ? "finish4" : "finish"}(c[${i}], at, m0 + ${(i - g) / groups}u, column${g});`;
+      return `  put${wide}(at.alpha * c[${i}] + bias${g}, at, m0 + ${(i - g) / groups}u, column${g});`;
     })
   }
 }`;

@@ -98,11 +98,13 @@ ${epilogue(features)}`;
 }
 
 // `finish` puts alpha · value (+ bias) (+ add) (+ c) at row m and column n of c; `finish4` at four columns. Last comes
-// `then`, on vectors: where c is none, on four copies of a number.
+// `then`, on vectors: where c is none, on four copies of a number. Kernels that store many rows read what the rows share
+// before the first store, as a store may change whatever is read after it: `home`, `bias` (`bias4`), then `put` (`put4`).
 function epilogue({ vectors, edge, bias, add, then, accumulate }: ProductFeatures): string {
   const type = vectors.c ? "vec4f" : "f32";
+  const wide = vectors.c ? "4" : "";
   const step = vectors.c ? " / 4u" : "";
-  const other = `add_in[(at.add + m * p.add.stride + n)${step}]`;
+  const other = `add_in[(at.add + m * at.add_stride + n)${step}]`;
   const vector = (value: string) => vectors.c ? value : `vec4f(${value})`;
   return wgsl`
 #if ${then !== undefined}
@@ -111,20 +113,25 @@ fn follow(${then?.result ?? ""}: vec4f${then?.other ? `, ${then.other}: vec4f` :
   return ${then?.expression ?? ""};
 }
 #endif
-struct Home { c: u32, add: u32, bias: u32, M: u32, N: u32 }
+struct Home { c: u32, c_stride: u32, add: u32, add_stride: u32, bias: u32, M: u32, N: u32, alpha: f32 }
 fn home(batch: u32) -> Home {
   let part = part_of(batch);
-  return Home(start(p.c, batch) + part.c, start(p.add, batch) + part.c, part.bias, part.M, part.N);
+  let c = start(p.c, batch) + part.c;
+  return Home(c, p.c.stride, start(p.add, batch) + part.c, p.add.stride, part.bias, part.M, part.N, p.alpha);
 }
-fn ${vectors.c ? "finish4" : "finish"}(value: ${type}, at: Home, m: u32, n: u32) {
+fn bias${wide}(at: Home, n: u32) -> ${type} {
+#if ${bias}
+  return bias_in[(at.bias + n)${step}];
+#else
+  return ${type}();
+#endif
+}
+fn put${wide}(sum: ${type}, at: Home, m: u32, n: u32) {
 #if ${edge}
   if (m >= at.M || n >= at.N) { return; }
 #endif
-  let i = (at.c + m * p.c.stride + n)${step};
-  var y = p.alpha * value;
-#if ${bias}
-  y += bias_in[(at.bias + n)${step}];
-#endif
+  let i = (at.c + m * at.c_stride + n)${step};
+  var y = sum;
 #if ${add && !then}
   y += ${other};
 #endif
@@ -136,13 +143,20 @@ fn ${vectors.c ? "finish4" : "finish"}(value: ${type}, at: Home, m: u32, n: u32)
 #endif
   c_out[i] = y;
 }
-#if ${!vectors.c}
-fn finish4(value: vec4f, at: Home, m: u32, n: u32) {
-  finish(value.x, at, m, n);
-  finish(value.y, at, m, n + 1u);
-  finish(value.z, at, m, n + 2u);
-  finish(value.w, at, m, n + 3u);
+fn finish${wide}(value: ${type}, at: Home, m: u32, n: u32) {
+  put${wide}(at.alpha * value + bias${wide}(at, n), at, m, n);
 }
+#if ${!vectors.c}
+fn bias4(at: Home, n: u32) -> vec4f {
+  return vec4f(bias(at, n), bias(at, n + 1u), bias(at, n + 2u), bias(at, n + 3u));
+}
+fn put4(sum: vec4f, at: Home, m: u32, n: u32) {
+  put(sum.x, at, m, n);
+  put(sum.y, at, m, n + 1u);
+  put(sum.z, at, m, n + 2u);
+  put(sum.w, at, m, n + 3u);
+}
+fn finish4(value: vec4f, at: Home, m: u32, n: u32) { put4(at.alpha * value + bias4(at, n), at, m, n); }
 #endif`;
 }
 
