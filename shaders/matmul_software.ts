@@ -31,7 +31,6 @@ export interface SoftwareOptions extends ProductFeatures {
 export function matmulSoftware(options: SoftwareOptions): string {
   const { tile, ta, tb, low, tail, lowTail, vectors, parts } = options;
   const { lanes, rows, width, groups } = tile;
-  const wide = width === 4 ? "4" : "";
   const column = (g: number) => `n0 + ${width}u * lane + ${g * lanes * width}u`;
   return wgsl`
 ${productPrelude(options)}
@@ -84,15 +83,34 @@ ${step("a", "b", { ...tile, ta, tb, tail, factor: "" })}
       b_start += p.b.repeat;
     }
   }
-  let at = home(batch);
-${unroll(groups, (g) => `  let bias${g} = bias${wide}(at, column${g});`)}
-${
-    unroll(rows * groups, (i) => {
-      const g = i % groups;
-      return `  put${wide}(at.alpha * c[${i}] + bias${g}, at, m0 + ${(i - g) / groups}u, column${g});`;
-    })
-  }
+${stores(tile)}
 }`;
+}
+
+/** Rows that are stored before the next ones move up. */
+const STORED_ROWS = 8;
+
+/** Loop iterations of a lane's stores. */
+export function storeTrips({ rows }: SoftwareTile): number {
+  return rows > STORED_ROWS ? rows / STORED_ROWS : 0;
+}
+
+/**
+ * The driver compiles every store apart, for milliseconds each. So a few rows are stored in a loop, in which the others
+ * move up: that costs a few moves of registers.
+ */
+function stores({ rows, groups, width }: SoftwareTile): string {
+  const wide = width === 4 ? "4" : "";
+  const put = (i: number) =>
+    `  put${wide}(at.alpha * c[${i}] + bias${i % groups}, at, m + ${Math.floor(i / groups)}u, column${i % groups});`;
+  const some = Math.min(rows, STORED_ROWS) * groups;
+  const looped = rows > STORED_ROWS;
+  return `  let at = home(batch);
+${unroll(groups, (g) => `  let bias${g} = bias${wide}(at, column${g});`)}
+  ${looped ? `for (var m = m0; m < m0 + ${rows}u; m += ${STORED_ROWS}u) {` : "{ let m = m0;"}
+${unroll(some, put)}
+${unroll(rows * groups - some, (i) => `  c[${i}] = c[${i + some}];`)}
+  }`;
 }
 
 /** `load_x_column(i, stride)`: the words at i and in the next three rows. */

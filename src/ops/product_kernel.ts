@@ -8,7 +8,7 @@ import {
   matmulDown,
   matmulGradient,
 } from "../../shaders/matmul_skinny.ts";
-import { matmulSoftware } from "../../shaders/matmul_software.ts";
+import { matmulSoftware, storeTrips } from "../../shaders/matmul_software.ts";
 import { matmulTiled } from "../../shaders/matmul_tiled.ts";
 import { SHARE_LANES, sumShares } from "../../shaders/sum_shares.ts";
 import { isPacked } from "../core/dims.ts";
@@ -78,7 +78,7 @@ function softwareKernel(piece: Piece, bound: BoundProduct, target: Target): Body
   return {
     wgsl: matmulSoftware({ ...features, ...ragged, tile }),
     workgroups: [Math.ceil(N / columns), Math.ceil(M / rows), batches(piece)],
-    trips: repeat * Math.ceil(K / 4) + Math.ceil(R / 4),
+    trips: repeat * Math.ceil(K / 4) + Math.ceil(R / 4) + storeTrips(tile),
   };
 }
 
