@@ -60,3 +60,18 @@ export const LN_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ],
   ["t5", ["layer_norm", "final_layer_norm"]],
 ]);
+
+/** Peak learning rates by the names of methods on the command line: what few numbers a method has must move far. */
+export const LEARNING_RATES = {
+  "lora": 2e-4,
+  "dora": 2e-4,
+  "vera": 2e-3,
+  "ia3": 5e-3,
+  "ln-tuning": 2e-3,
+  "bitfit": 2e-3,
+  "prompt-tuning": 5e-2,
+  "p-tuning": 2e-3,
+  "prefix-tuning": 1e-2,
+  "bottleneck": 5e-4,
+  "full": 2e-5,
+} as const;

@@ -1,8 +1,5 @@
 // Numbers that were chosen by measuring, in one place.
 
-/** Peak learning rate by method: adapters start at zero and take larger steps than pre-trained weights. */
-export const LEARNING_RATE = { lora: 2e-4, full: 2e-5 } as const;
-
 /** Longest example in tokens, where the model knows as many positions. */
 export const MAX_LENGTH = 512;
 

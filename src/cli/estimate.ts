@@ -8,7 +8,7 @@ import type { Architecture } from "../models/architecture.ts";
 import type { Task } from "../objectives/task.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { Formats } from "../train/formats.ts";
-import { countElements, type Inventory } from "../train/leaves.ts";
+import { countElements, type Inventory, savedTensors } from "../train/leaves.ts";
 import { traceStep } from "../train/trace.ts";
 
 /** What training needs on the device, in bytes. */
@@ -54,12 +54,13 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
   const base = countElements(inventory.weights.values());
-  const added = countElements(traced.params.values());
-  const trainedParameters = adapter ? added : base;
+  const tensors = [...savedTensors(traced.params).values()];
+  const added = countElements(tensors);
+  const trainedParameters = adapter ? countElements(tensors.filter(({ frozen }) => !frozen)) : base;
   // Gradients and states; a window of several batches adds a total, and an adapter has parameters of its own.
   const copies = 1 + optimizer.stateNames.length + (accumulate > 1 ? 1 : 0) + (adapter ? 1 : 0);
   const inputs = sum([...graph.leaves.values()].filter((v) => v.role === "input").map(bytes));
-  const weights = weightBytes(inventory, formats),
+  const weights = weightBytes(inventory, formats) + 4 * (adapter ? added - trainedParameters : 0),
     trained = 4 * trainedParameters * copies,
     temporaries = sum(plan(recompute(fuse(graph))).bufferBytes) + inputs;
   return {

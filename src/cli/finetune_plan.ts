@@ -1,8 +1,7 @@
 // Everything about a run that can be known, and refused, before a device is opened or a file written.
-import { LORA_TARGETS } from "../adapters/defaults.ts";
-import { lora, type LoraConfig } from "../adapters/lora_config.ts";
-import { matchTargets, unmatchedNames } from "../adapters/targets.ts";
-import { DataError, UsageError } from "../core/errors.ts";
+import { type AdapterConfig, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
+import { unmatchedNames } from "../adapters/targets.ts";
+import { DataError } from "../core/errors.ts";
 import { epochPlan } from "../data/batches.ts";
 import { type Dataset, loadDataset } from "../data/dataset.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
@@ -11,6 +10,7 @@ import { readText, statOrUndefined } from "../io/files.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
 import type { Architecture } from "../models/architecture.ts";
+import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
 import type { SiteInfo } from "../nn/scope.ts";
 import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
@@ -20,15 +20,18 @@ import { adagrad } from "../optim/adagrad.ts";
 import { adam, adamw } from "../optim/adam.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { sgd } from "../optim/sgd.ts";
+import { baseFacts } from "../train/base_facts.ts";
 import { type Formats, type Quantize, weightFormats } from "../train/formats.ts";
 import type { Inventory } from "../train/leaves.ts";
 import { headModules, takeInventory } from "../train/load.ts";
+import { mergeProblem } from "../train/merge.ts";
 import { matchWeights } from "../train/weights.ts";
 import { type Given, refuse } from "./arguments.ts";
 import { MAX_LENGTH } from "./defaults.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
-import { ADAPTER_ONLY, type finetuneSchema, type FinetuneSettings } from "./finetune_settings.ts";
+import { type finetuneSchema, type FinetuneSettings, LORA_PLUS } from "./finetune_settings.ts";
 import { type Bundled, bundled, pathProblems } from "./paths.ts";
+import { meaningful, methodConfig, methodProblems, targetText } from "./method_settings.ts";
 import { openings } from "./sample_text.ts";
 import { flagName } from "./settings.ts";
 
@@ -49,7 +52,9 @@ export interface Plan {
   readonly tokenizer: Tokenizer;
   readonly domains: readonly Domain[];
   /** The adapter; undefined where all weights are trained. */
-  readonly adapter: LoraConfig | undefined;
+  readonly adapter: AdapterConfig | undefined;
+  /** Whether there are weights that do what the adapter does. */
+  readonly merges: boolean;
   readonly optimizer: Optimizer;
   /** Linear maps that the adapter changes, and all that the model has. */
   readonly targets: readonly SiteInfo[];
@@ -68,10 +73,16 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const shipped = bundled();
   const paths = await checkPaths(settings, given, shipped);
   const { model, data: dataPath, output } = paths;
-  const { architecture, task, inventory, formats, warnings } = await inspectModel(model, settings.quantize);
+  const { config, architecture, task, inventory, formats, warnings } = await inspectModel(model, settings.quantize);
   const tokenizer = await loadTokenizer(model, { rows: architecture.V });
 
-  const { positions, V } = architecture;
+  const facts = baseFacts({ architecture, inventory, config, tokenizer });
+  const chosenMethod = methodConfig(settings);
+  const adapter = chosenMethod ? resolveAdapter(chosenMethod, facts) : undefined;
+  const method = adapter ? buildAdapter(adapter, "eval") : undefined;
+
+  const { V } = architecture;
+  const positions = architecture.positions - (method?.virtualTokens ?? 0);
   const maxLength = settings.maxLength ?? Math.min(MAX_LENGTH, positions);
   const reading = { tokenizer, maxLength, positions, vocabSize: V, skipBadRows: settings.skipBadRows };
   const data = await loadDataset(dataPath, { ...reading, packing: settings.packing });
@@ -81,10 +92,11 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     ...await domain("old", paths.probe, limited),
   ];
 
-  const adapter = settings.method === "lora" ? adapterConfig(settings, architecture) : undefined;
   const sites = [...inventory.sites.values()];
-  const targets = adapter ? matchTargets(adapter, sites) : [];
-  if (adapter) warnings.push(...unmatchedNames(adapter, sites).map((name) => `no module is called "${name}"`));
+  const targets = method?.linear ? sites.filter((site) => method.adapts(site)) : [];
+  if (adapter && "targetModules" in adapter) {
+    warnings.push(...unmatchedNames(adapter, facts.modules).map((name) => `no module is called "${name}"`));
+  }
   if (!domains.some(({ name }) => name === "new")) warnings.push("no rows to evaluate on: give --eval-data");
   const optimizer = optimizerOf(settings);
   const { batchSize, gradientAccumulation } = settings;
@@ -113,7 +125,8 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   return {
     ...{ model, data, padding, output, tokenizer, domains, adapter, optimizer, targets, memory, prompts, warnings },
     sites: sites.length,
-    settings: { ...settings, ...chosen, targetModules: targetText(adapter) } as FinetuneSettings,
+    merges: method !== undefined && mergeProblem({ architecture, inventory }, method) === undefined,
+    settings: meaningful({ ...settings, ...chosen, targetModules: targetText(adapter) }),
   };
 }
 
@@ -138,8 +151,11 @@ async function checkPaths(
     ...(settings.loraPlusEmbeddingRate !== undefined && settings.loraPlusRatio === undefined
       ? ["--lora-plus-embedding-rate needs --lora-plus-ratio"]
       : []),
-    ...(settings.method === "full" ? ADAPTER_ONLY.filter((name) => given[name] !== undefined) : [])
-      .map((name) => `--${flagName(name)} has no meaning with --method full`),
+    ...methodProblems(given),
+    ...(settings.method === "lora" || settings.method === "dora"
+      ? []
+      : LORA_PLUS.filter((name) => given[name] !== undefined))
+      .map((name) => `--${flagName(name)} has no meaning with --method ${settings.method}`),
     ...(settings.method === "full" && settings.quantize !== "none"
       ? [`--quantize ${settings.quantize} keeps weights that --method full would train: train an adapter`]
       : []),
@@ -179,6 +195,7 @@ async function freshFolder(path: string): Promise<string> {
 }
 
 interface Inspected {
+  readonly config: Json;
   readonly architecture: Architecture;
   readonly task: Task;
   readonly inventory: Inventory;
@@ -195,7 +212,7 @@ async function inspectModel(path: string, quantize: Quantize): Promise<Inspected
     const heads = headModules(task, architecture);
     const names = matchWeights(folder, architecture, inventory, { optional: heads });
     const formats = weightFormats(folder, { names, inventory, quantize, heads });
-    return { architecture, task, inventory, formats, warnings: [...folder.warnings] };
+    return { config: folder.config, architecture, task, inventory, formats, warnings: [...folder.warnings] };
   } finally {
     folder.close();
   }
@@ -214,26 +231,6 @@ async function domain(
     if (error instanceof DataError && error.code === "data/missing") return [];
     throw error;
   }
-}
-
-function adapterConfig(settings: FinetuneSettings, { type }: Architecture): LoraConfig {
-  const { rank, alpha, dropout, rslora, targetModules } = settings;
-  const family = LORA_TARGETS.get(type);
-  if (targetModules === undefined && !family) {
-    throw new UsageError("lora/no-target", `Cannot choose modules of a ${type} model: give --target-modules`);
-  }
-  return lora({ rank, alpha, dropout, rslora, targetModules: targetNames(targetModules) ?? family! });
-}
-
-/** `a,b` is a list of names; `all-linear`, and anything with the signs of a regular expression, is left as it is. */
-function targetNames(text: string | undefined): string | readonly string[] | undefined {
-  if (text === undefined || text === "all-linear" || /[\\^$*+?()[\]{}|]/.test(text)) return text;
-  return text.split(",").map((name) => name.trim()).filter((name) => name !== "");
-}
-
-function targetText(adapter: LoraConfig | undefined): string | undefined {
-  const targets = adapter?.targetModules;
-  return typeof targets === "object" ? targets.join(",") : targets;
 }
 
 function optimizerOf({ optimizer, weightDecay }: FinetuneSettings): Optimizer {

@@ -1,4 +1,5 @@
 // What `finetune` tells: the plan, the state before, and what training changed.
+import { describeAdapter } from "../adapters/describe.ts";
 import { printable } from "../core/errors.ts";
 import { describe } from "../data/dataset.ts";
 import type { GraftDevice } from "../gpu/device.ts";
@@ -33,8 +34,9 @@ function methodLine({ adapter, targets, sites, memory: { trainedParameters, para
     percent(trainedParameters / parameters)
   })`;
   if (!adapter) return `all weights; ${share}`;
+  if (targets.length === 0) return `${describeAdapter(adapter)}; ${share}`;
   const names = [...new Set(targets.map(({ path }) => path.split(".").at(-1)!))].join(", ");
-  return `adapted ${targets.length} of ${sites} linear maps: ${names}; ${share}`;
+  return `${describeAdapter(adapter)}; adapted ${targets.length} of ${sites} linear maps: ${names}; ${share}`;
 }
 
 /** Say where it runs and what the model does before training. */
@@ -96,7 +98,7 @@ export function showAfter(terminal: Terminal, { plan, before, after, steps, seco
   const next = adapter
     ? [
       `deno task generate --model ${base} --adapter ${folder} --compare --prompt ${prompt}`,
-      `deno task merge --model ${base} --adapter ${folder} --output ${folder}-merged`,
+      ...(plan.merges ? [`deno task merge --model ${base} --adapter ${folder} --output ${folder}-merged`] : []),
     ]
     : [`deno task generate --model ${folder}/model --prompt ${prompt}`];
   for (const line of next) terminal.say(`  ${line}`);

@@ -1,7 +1,9 @@
 // Settings of `finetune`.
+import { LEARNING_RATES } from "../adapters/defaults.ts";
 import { schedules } from "../optim/schedule.ts";
 import type { Given } from "./arguments.ts";
-import { BUNDLED, EVAL_ROWS, LEARNING_RATE, MAX_LENGTH, SAMPLING } from "./defaults.ts";
+import { BUNDLED, EVAL_ROWS, MAX_LENGTH, SAMPLING } from "./defaults.ts";
+import { methodFields, VIRTUAL_TOKENS } from "./method_settings.ts";
 import { quantizeFields } from "./open_model.ts";
 import { choice, count, flag, path, real, type Settings, text } from "./settings.ts";
 
@@ -21,19 +23,15 @@ export const finetuneSchema = {
     transient: true,
   }),
   task: choice("what the model learns", ["causal-lm"], { default: "causal-lm" }),
-  method: choice("train a low-rank adapter, or all weights", ["lora", "full"], { default: "lora" }),
+  ...methodFields,
   ...quantizeFields,
-  rank: count("rank of the adapter", { default: 8, min: 1, max: 65536 }),
-  alpha: real("the adapter is scaled by alpha / rank", { default: 16 }),
-  dropout: real("share of the adapter's input that is dropped", { default: 0, min: 0, below: 1 }),
-  rslora: flag("scale by alpha / √rank instead"),
-  targetModules: text("modules to adapt: a,b, all-linear, or a regular expression (the family's usual ones)", {
-    placeholder: "NAMES",
-  }),
   optimizer: choice("how gradients become updates (sgd has momentum 0.9)", ["adamw", "adam", "sgd", "adagrad"], {
     default: "adamw",
   }),
-  learningRate: real(`peak step size (${LEARNING_RATE.lora}, full ${LEARNING_RATE.full})`, { above: 0, max: 1000 }),
+  learningRate: real(
+    `peak step size (the method's: lora ${LEARNING_RATES.lora}, full ${LEARNING_RATES.full}, ia3 ${LEARNING_RATES.ia3})`,
+    { above: 0, max: 1000 },
+  ),
   loraPlusRatio: real("LoRA+: step size of B by that of A, such as 16", { above: 0, max: 1e6 }),
   loraPlusEmbeddingRate: real("LoRA+: step size of adapters of embeddings (1e-6)", { min: 0, max: 1000 }),
   schedule: choice("how the step size falls", SCHEDULES, { default: "linear" }),
@@ -64,15 +62,19 @@ export const finetuneSchema = {
 /** The settings. */
 export type FinetuneSettings = Settings<typeof finetuneSchema>;
 
-/** Settings that only adapters have. */
-export const ADAPTER_ONLY = [
-  ...["rank", "alpha", "dropout", "rslora", "targetModules"] as const,
-  ...["loraPlusRatio", "loraPlusEmbeddingRate"] as const,
-];
+/** Settings of LoRA+, which is about the factors of a low-rank adapter. */
+export const LORA_PLUS = ["loraPlusRatio", "loraPlusEmbeddingRate"] as const;
 
 /** What replaces the defaults: the measured numbers of the bundled job, and those of the method. */
 export function finetunePresets(given: Given<typeof finetuneSchema>): Given<typeof finetuneSchema> {
-  const learningRate = LEARNING_RATE[given.method ?? "lora"];
-  const bundledJob = given.model === undefined && given.data === undefined && given.method !== "full";
-  return { learningRate, ...(bundledJob ? BUNDLED : {}) };
+  const method = given.method ?? "lora";
+  const bundledJob = given.model === undefined && given.data === undefined && method !== "full";
+  const learningRate = LEARNING_RATES[method];
+  if (!bundledJob) return { learningRate };
+  const { targetModules, learningRate: measured, maxLength, ...rest } = BUNDLED;
+  const inFront = method.endsWith("-tuning") && method !== "ln-tuning" ? given.virtualTokens ?? VIRTUAL_TOKENS : 0;
+  const job = { ...rest, maxLength: Math.max(2, maxLength - inFront) };
+  const lowRank = method === "lora" || method === "dora";
+  // The bundled base is small, and its job short: it bears larger steps than models of a hundred times its size.
+  return { ...job, ...(lowRank ? { targetModules, learningRate: measured } : { learningRate: 3 * learningRate }) };
 }

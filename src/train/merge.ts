@@ -136,7 +136,10 @@ async function mergedWeights(state: ModelState, adapters: readonly AdapterState[
 }
 
 /** Why there are no weights that do what a method does; undefined where there are. */
-export function mergeProblem({ architecture, inventory }: ModelState, method: Adapter): string | undefined {
+export function mergeProblem(
+  { architecture, inventory }: Pick<ModelState, "architecture" | "inventory">,
+  method: Adapter,
+): string | undefined {
   if (method.virtualTokens !== undefined) return "positions in front of the text are no weights of the model";
   if (method.branch) return "its layers between the model's have an activation, which no weight of the model has";
   const { modules } = inventory;
