@@ -2,7 +2,7 @@
 import { UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
-import { type Beam, searchBeams } from "./beam_search.ts";
+import { searchBeams } from "./beam_search.ts";
 import { causalDecoder, type Texts } from "./decoder.ts";
 import { decode, type Writer } from "./decoding.ts";
 import { checkOptions, type GenerateOptions } from "./generate_options.ts";
@@ -57,9 +57,9 @@ export async function generateIds(
   checkOptions(options);
   const texts = repeated(unpadded(prompts), options);
   if (texts.length === 0) return [];
-  if (isBeamSearch(options)) return (await beams(writer(model), texts, options)).map(({ ids }) => ids);
-  const results = texts.map((): number[] => []);
-  for await (const next of decode(writer(model), texts, options)) {
+  const count = isBeamSearch(options) ? options.numReturnSequences ?? 1 : 1;
+  const results = texts.flatMap(() => Array.from({ length: count }, (): number[] => []));
+  for await (const next of tokens(writer(model), texts, options)) {
     next.forEach((id, s) => id === undefined ? undefined : results[s]!.push(id));
   }
   return results;
@@ -131,13 +131,16 @@ async function* tokens(
   prompts: Texts,
   options: GenerateOptions,
 ): AsyncGenerator<(number | undefined)[], void, void> {
-  if (!isBeamSearch(options)) return yield* decode(writer, prompts, options);
-  const found = await beams(writer, prompts, options);
+  const { onTokens = () => {}, numReturnSequences = 1 } = options;
+  if (!isBeamSearch(options)) {
+    for await (const next of decode(writer, prompts, options)) {
+      onTokens(next.filter((id) => id !== undefined).length);
+      yield next;
+    }
+    return;
+  }
+  const found = (await searchBeams(writer, prompts, options)).flatMap((beams) => beams.slice(0, numReturnSequences));
+  onTokens(found.reduce((sum, { ids }) => sum + ids.length, 0));
   const longest = Math.max(...found.map(({ ids }) => ids.length));
   for (let i = 0; i < longest; i++) yield found.map(({ ids }) => ids[i]);
-}
-
-async function beams(writer: Writer, prompts: Texts, options: GenerateOptions): Promise<Beam[]> {
-  const { numReturnSequences = 1 } = options;
-  return (await searchBeams(writer, prompts, options)).flatMap((found) => found.slice(0, numReturnSequences));
 }

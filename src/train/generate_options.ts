@@ -49,6 +49,8 @@ export interface GenerateOptions extends SamplingOptions, BeamOptions {
   readonly ignoreEos?: boolean;
   /** Texts for each prompt, of beams the best first (1). */
   readonly numReturnSequences?: number;
+  /** Called with how many tokens have come, each time that some have: for progress and speed. */
+  readonly onTokens?: (count: number) => void;
 }
 
 /** Beams at most: the choice among them is made by one invocation. */
