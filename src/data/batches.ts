@@ -88,7 +88,8 @@ export function* batches(
 /**
  * Examples as one batch, padded on the right.
  *
- * @returns `input_ids`, `attention_mask` and `labels`, all [B, T].
+ * @returns `input_ids`, `attention_mask`, `token_type_ids` where rows have two texts, all [B, T]; and `labels` of tokens
+ * [B, T], or of rows, or `start_positions` and `end_positions`.
  */
 export function collate(
   examples: readonly Example[],
@@ -101,8 +102,26 @@ export function collate(
   return {
     input_ids: examples.map(({ ids }) => pad(ids, padId)),
     attention_mask: examples.map(({ ids }) => Array.from({ length: T }, (_, t) => t < ids.length ? 1 : 0)),
-    labels: examples.map(({ labels }) => pad(labels, IGNORE)),
+    ...(examples.some(({ types }) => types)
+      ? { token_type_ids: examples.map(({ types }) => pad(types ?? [], 0)) }
+      : {}),
+    ...targets(examples, (labels) => pad(labels, IGNORE)),
   };
+}
+
+/** What is predicted: all rows of a data set have it in the same form. */
+function targets(
+  examples: readonly Example[],
+  pad: (labels: Int32Array) => number[],
+): Pick<Batch, "labels" | "start_positions" | "end_positions"> {
+  const { label, span } = examples[0]!;
+  if (span) {
+    return { start_positions: examples.map((e) => e.span![0]), end_positions: examples.map((e) => e.span![1]) };
+  }
+  if (label !== undefined) {
+    return { labels: examples.map((example) => example.label!) as number[] | (readonly number[])[] };
+  }
+  return { labels: examples.map(({ labels }) => pad(labels)) };
 }
 
 /** T of a batch: the longest row, up to the next multiple, but not above the limit. */

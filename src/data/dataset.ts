@@ -1,6 +1,7 @@
 // A data set: the rows of a file as token ids and labels, with a report that hides nothing. Every row ends as an
 // example or in a count of the report.
 import { DataError, UsageError } from "../core/errors.ts";
+import type { TaskName } from "../core/task_name.ts";
 import { encodePiece, encodeSample, endOfStream, pack } from "./encode.ts";
 import { type Example, IGNORE, trainedTokens } from "./labels.ts";
 import { findSplit, readSamples, type Sample } from "./rows.ts";
@@ -57,6 +58,10 @@ export interface DatasetReport {
   readonly trainedTokens: number;
   /** Tokens of the longest example. */
   readonly longest: number;
+  /** The task, where it is not a language model's. */
+  readonly task?: TaskName;
+  /** Rows or words by their labels. */
+  readonly labelCounts?: Readonly<Record<string, number>>;
 }
 
 /** Examples and the report about them. */
@@ -111,17 +116,24 @@ export async function loadDataset(path: string, options: DatasetOptions): Promis
 /** The report in a few lines for people. */
 export function describe(report: DatasetReport): string {
   const count = (n: number, what: string): string => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+  const labels = Object.entries(report.labelCounts ?? {});
   const share = (100 * report.trainedTokens / report.tokens).toFixed(0);
   const notes: [number, string][] = [
     [report.skipped, `${count(report.skipped, "bad row")} left out`],
     [report.dropped, `${count(report.dropped, "row")} dropped, as none of their tokens would be trained`],
     [report.truncated, `${count(report.truncated, "row")} truncated, ${count(report.tokensLost, "token")} lost`],
     [report.doubledBos, `${count(report.doubledBos, "begin token")} written twice, taken out once`],
-    [report.ending === 0 ? 1 : 0, "no end token is trained: the model will not learn to stop"],
+    [labels.length, `labels: ${labels.map(([name, n]) => `${name} ${n.toLocaleString("en")}`).join(", ")}`],
+    [
+      report.ending === 0 && report.task === undefined ? 1 : 0,
+      "no end token is trained: the model will not learn to stop",
+    ],
   ];
   return [
     `${count(report.rows, "row")} of ${report.path}: ${count(report.examples, "example")}, ` +
-    `${count(report.tokens, "token")} (${share} % trained), longest ${report.longest}`,
+    `${count(report.tokens, "token")}${
+      report.task === undefined ? ` (${share} % trained)` : ""
+    }, longest ${report.longest}`,
     ...notes.filter(([n]) => n > 0).map(([, text]) => `  ${text}`),
   ].join("\n");
 }

@@ -3,12 +3,18 @@
 /** The label of a token that is not trained. */
 export const IGNORE: number = -100;
 
-/** Token ids with their labels, both of length T. */
+/** Token ids with their labels. */
 export interface Example {
   /** Token ids. */
   readonly ids: Uint32Array;
-  /** Label of each token, not shifted: the id itself, or -100. */
+  /** Label of each token, as long as `ids`: the id itself (not shifted) or a class, or -100. */
   readonly labels: Int32Array;
+  /** Which text each token belongs to, where there are two. */
+  readonly types?: Uint8Array;
+  /** Class, classes or numbers of the whole row; those of the tokens do not count then. */
+  readonly label?: number | readonly number[];
+  /** First and last token of the answer. */
+  readonly span?: readonly [number, number];
 }
 
 /**

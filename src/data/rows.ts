@@ -1,7 +1,8 @@
 // From files to texts: which file, which format, and what a row means.
 import { DataError, printable } from "../core/errors.ts";
 import { field, isObject, type JsonObject, parseJson } from "./json.ts";
-import { decodeUtf8, excerpt, openData, readJsonl } from "./jsonl.ts";
+import { decodeUtf8, excerpt, type JsonRow, openData, readJsonl } from "./jsonl.ts";
+import { tableRows } from "./table.ts";
 
 /** A text to train on: only the completion is trained, or all where the prompt is empty. */
 export interface Sample {
@@ -21,7 +22,10 @@ export interface SampleOptions {
   readonly onBadRow: (error: DataError) => void;
 }
 
-const EXTENSIONS = ["jsonl", "json", "txt"] as const;
+const EXTENSIONS = ["jsonl", "json", "txt", "csv", "tsv"] as const;
+
+/** Other names of a split. */
+const SYNONYMS: Readonly<Record<string, readonly string[]>> = { valid: ["valid", "validation", "dev"] };
 
 /** The kinds of row that are understood, as messages show them. */
 const KINDS = '{"text"}, {"prompt", "completion"} or {"instruction", "input"?, "output"}';
@@ -36,9 +40,11 @@ export async function findSplit(path: string, split: string): Promise<string | u
   const stat = await statOrUndefined(path);
   if (stat === undefined) throw new DataError("data/missing", "Cannot read data as the path does not exist", { path });
   if (!stat.isDirectory) return path;
-  for (const extension of EXTENSIONS) {
-    const file = `${path}/${split}.${extension}`;
-    if (await statOrUndefined(file) !== undefined) return file;
+  for (const name of SYNONYMS[split] ?? [split]) {
+    for (const extension of EXTENSIONS) {
+      const file = `${path}/${name}.${extension}`;
+      if (await statOrUndefined(file) !== undefined) return file;
+    }
   }
 }
 
@@ -49,20 +55,34 @@ export async function findSplit(path: string, split: string): Promise<string | u
  * field that is not a text, is `data/field` and goes to `onBadRow`.
  */
 export async function* readSamples(path: string, options: SampleOptions): AsyncGenerator<Sample, void, void> {
-  const extension = path.slice(path.lastIndexOf(".") + 1).toLowerCase();
-  if (extension === "txt") return yield* paragraphs(await readAll(path), options);
-  if (!["jsonl", "ndjson", "json"].includes(extension)) {
-    throw new DataError("data/format", "Cannot read data as the name must end in .jsonl, .json or .txt", { path });
-  }
+  if (/\.txt$/i.test(path)) return yield* paragraphs(await readAll(path), options);
   const { onBadRow } = options;
-  const rows = extension === "json"
-    ? listedRows(await readAll(path), path)
-    : readJsonl(path, { skipBadRows: Infinity, onSkip: onBadRow });
-  for await (const { value, line } of rows) {
+  for await (const { value, line } of readObjects(path, onBadRow)) {
     const sample = toSample(value, { path, line });
     if (sample instanceof DataError) onBadRow(sample);
     else yield sample;
   }
+}
+
+/**
+ * The rows of a .jsonl, .json (a list), .csv or .tsv file as objects.
+ *
+ * @throws {DataError} `data/format` for another kind of file, `data/csv`, `data/header`, and as `readJsonl`; rows that
+ * cannot be read go to `onBadRow`.
+ */
+export async function* readObjects(
+  path: string,
+  onBadRow: (error: DataError) => void,
+): AsyncGenerator<JsonRow, void, void> {
+  const extension = path.slice(path.lastIndexOf(".") + 1).toLowerCase();
+  if (extension === "csv" || extension === "tsv") return yield* tableRows(await readAll(path), path);
+  if (extension === "json") return yield* listedRows(await readAll(path), path);
+  if (extension === "jsonl" || extension === "ndjson") {
+    return yield* readJsonl(path, { skipBadRows: Infinity, onSkip: onBadRow });
+  }
+  throw new DataError("data/format", "Cannot read data as the name must end in .jsonl, .json, .csv, .tsv or .txt", {
+    path,
+  });
 }
 
 /** What a row means, or why it means nothing. */

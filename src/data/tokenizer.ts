@@ -17,6 +17,12 @@ export interface Tokenizer {
    */
   encode(text: string, options?: { readonly specialTokens?: boolean }): number[];
   /**
+   * One text or two as the model reads them, with special tokens, and which text each token belongs to.
+   *
+   * @throws {DataError} as `encode`.
+   */
+  encodePair(text: string, second?: string): { readonly ids: number[]; readonly types: number[] };
+  /**
    * The text of token ids; ids that the tokenizer does not know are left out. Spaces are never cleaned up.
    *
    * @param options `skipSpecialTokens` (false) leaves out tokens such as `<s>`.
@@ -34,6 +40,10 @@ export interface Tokenizer {
   readonly eosIds: readonly number[];
   /** Padding. */
   readonly padId?: number;
+  /** What stands for a hidden token (masked language models). */
+  readonly maskId?: number;
+  /** Ids of the special tokens. */
+  readonly specialIds: ReadonlySet<number>;
   /** Jinja source of the chat template. */
   readonly chatTemplate?: string;
 }
@@ -120,24 +130,36 @@ export function createTokenizer(
   const special = new Set(specialIds(files.tokenizer as JsonObject));
   const sources = [config, files.specialTokens];
   const bosId = namedToken("bos_token", sources, words);
-  const padId = namedToken("pad_token", sources, words);
+  const padId = namedToken("pad_token", sources, words) ?? paddingOf(files.tokenizer as JsonObject, words);
+  const maskId = namedToken("mask_token", sources, words) ?? words.get("[MASK]") ?? words.get("<mask>");
   const chatTemplate = files.chatTemplate ?? templateOf(config);
   const vocabSize = words.values().reduce((a, b) => Math.max(a, b), -1) + 1;
   const eosIds = [namedToken("eos_token", sources, words), ...generationEos(files.generation)]
     .filter((id) => id !== undefined && tokens.has(id)) as number[];
+  const checked = <T extends { readonly ids: number[]; readonly tokens: string[] }>(encoding: T): T => {
+    const unknown = encoding.ids.findIndex((id) => id === undefined);
+    if (unknown < 0) return encoding;
+    const piece = excerpt(JSON.stringify(encoding.tokens[unknown]));
+    throw new DataError("tokenizer/unknown", `Cannot encode a text as its piece ${piece} has no id, nor has "unknown"`);
+  };
   return {
     encode(text, { specialTokens = true } = {}) {
-      if (!text.isWellFormed()) {
-        throw new DataError("data/encoding", `Cannot encode a text with half a surrogate pair: ${excerpt(text)}`);
-      }
-      const { ids, tokens } = library.encode(text, { add_special_tokens: specialTokens });
-      const unknown = ids.findIndex((id) => id === undefined);
-      if (unknown < 0) return ids;
-      const piece = excerpt(JSON.stringify(tokens[unknown]));
-      throw new DataError(
-        "tokenizer/unknown",
-        `Cannot encode a text as its piece ${piece} has no id, nor has "unknown"`,
+      requireWellFormed(text);
+      return checked(library.encode(text, { add_special_tokens: specialTokens })).ids;
+    },
+    encodePair(text, second) {
+      [text, second ?? ""].forEach(requireWellFormed);
+      const options = { text_pair: second ?? null, return_token_type_ids: true } as const;
+      // Not every kind of tokenizer numbers its texts.
+      const { ids, token_type_ids: types }: { ids: number[]; token_type_ids?: number[] } = checked(
+        library.encode(text, options),
       );
+      // Byte-level ones have no frame: the library leaves the second text out, where Hugging Face's joins the two.
+      const alone = (part: string, add_special_tokens: boolean) =>
+        checked(library.encode(part, { add_special_tokens })).ids;
+      const joined = second === undefined ? [] : [...alone(text, true), ...alone(second, false)];
+      if (joined.length > ids.length) return { ids: joined, types: joined.map(() => 0) };
+      return { ids, types: types ?? ids.map(() => 0) };
     },
     decode(ids, { skipSpecialTokens = false } = {}) {
       const known = [...ids].filter((id) => tokens.has(id) && !(skipSpecialTokens && special.has(id)));
@@ -150,8 +172,22 @@ export function createTokenizer(
     eosIds: [...new Set(eosIds)],
     ...bosId === undefined ? {} : { bosId },
     ...padId === undefined ? {} : { padId },
+    ...maskId === undefined ? {} : { maskId },
+    specialIds: special,
     ...chatTemplate === undefined ? {} : { chatTemplate },
   };
+}
+
+function requireWellFormed(text: string): void {
+  if (text.isWellFormed()) return;
+  throw new DataError("data/encoding", `Cannot encode a text with half a surrogate pair: ${excerpt(text)}`);
+}
+
+/** Where no settings name one: the token of tokenizer.json's own padding, or BERT's. */
+function paddingOf(file: JsonObject, words: ReadonlyMap<string, number>): number | undefined {
+  const padding = field(file, "padding");
+  const token = isObject(padding) ? field(padding, "pad_token") : undefined;
+  return words.get(typeof token === "string" ? token : "[PAD]");
 }
 
 function openLibrary(file: JsonObject, config: JsonObject, path: string): Library {

@@ -2,7 +2,6 @@
 import { encodeScalars } from "../core/scalars.ts";
 import { UsageError } from "../core/errors.ts";
 import { collate } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
 import { run } from "../gpu/executable.ts";
 import { fetch } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
@@ -13,7 +12,8 @@ import { lossScale, prepareBatch, programKey, writeBatch } from "./forward.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import type { Model } from "./model.ts";
 import { batchScope, program } from "./programs.ts";
-import type { ModelState } from "./state.ts";
+import type { Examples } from "./source.ts";
+import { type ModelState, padIdOf } from "./state.ts";
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions {
@@ -43,14 +43,16 @@ const WINDOW = 16;
  */
 export async function evaluate(
   model: Model,
-  data: Pick<Dataset, "examples">,
+  data: Examples,
   { batchSize = 8, limit = Infinity }: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const { state } = model;
   // The longest first: the largest program sizes the shared scratch memory, and rows of one length sit together.
-  const examples = data.examples.slice(0, limit).toSorted((a, b) => b.ids.length - a.ids.length);
+  const rows = data.examples.slice(0, limit);
+  const fixed = rows.map((example, row) => data.prepare?.(example, { seed: 0, epoch: 0, row }) ?? example);
+  const examples = fixed.toSorted((a, b) => b.ids.length - a.ids.length);
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot evaluate a data set without examples");
-  const padId = state.tokenizerOrNone?.padId ?? 0;
+  const padId = padIdOf(state);
   const batches: Arranged[] = [];
   for (let at = 0; at < examples.length; at += batchSize) {
     const batch = collate(examples.slice(at, at + batchSize), { padId });

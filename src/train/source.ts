@@ -3,6 +3,7 @@ import { UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import { collate, epochPlan, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { TaskDataset } from "../data/task_dataset.ts";
 
 /** A micro-batch and where it came from. */
 export interface SourcedBatch {
@@ -21,6 +22,12 @@ export interface BatchSource {
   window(step: number): SourcedBatch[];
 }
 
+/** Examples, and what of them changes from epoch to epoch. */
+export type Examples = Pick<Dataset, "examples"> & Pick<TaskDataset, "prepare">;
+
+/** What a run is fed. */
+export type TrainData = Examples | Iterable<Batch>;
+
 /** Options of {@linkcode batchSource}. */
 export interface SourceOptions {
   readonly batchSize: number;
@@ -34,11 +41,11 @@ export interface SourceOptions {
  *
  * @throws {UsageError} `data/empty` if there are none.
  */
-export function batchSource(data: Pick<Dataset, "examples"> | Iterable<Batch>, options: SourceOptions): BatchSource {
+export function batchSource(data: TrainData, options: SourceOptions): BatchSource {
   return "examples" in data ? datasetSource(data, options) : listSource([...data], options);
 }
 
-function datasetSource({ examples }: Pick<Dataset, "examples">, options: SourceOptions): BatchSource {
+function datasetSource({ examples, prepare }: Examples, options: SourceOptions): BatchSource {
   const { batchSize, accumulate, seed, padId } = options;
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
   const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
@@ -46,7 +53,10 @@ function datasetSource({ examples }: Pick<Dataset, "examples">, options: SourceO
   let planned = -1;
   let plan: readonly (readonly number[])[] = [];
   return {
-    largest: collate(examples.slice(0, batchSize).map(() => longest), { padId }),
+    largest: collate(
+      examples.slice(0, batchSize).map((_, row) => prepare?.(longest, { seed, epoch: 0, row }) ?? longest),
+      { padId },
+    ),
     stepsPerEpoch: steps,
     window(step) {
       const epoch = Math.floor(step / steps);
@@ -54,7 +64,7 @@ function datasetSource({ examples }: Pick<Dataset, "examples">, options: SourceO
       planned = epoch;
       const first = (step % steps) * accumulate;
       return plan.slice(first, first + accumulate).map((rows) => ({
-        batch: collate(rows.map((row) => examples[row]!), { padId }),
+        batch: collate(rows.map((row) => prepare?.(examples[row]!, { seed, epoch, row }) ?? examples[row]!), { padId }),
         place: `rows ${rows.join(", ")} of epoch ${epoch + 1}`,
       }));
     },

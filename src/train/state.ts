@@ -84,6 +84,11 @@ export function frozenName(adapter: string, tensor: string): string {
   return `frozen ${tensor} of ${adapter}`;
 }
 
+/** What rows are padded with: RoBERTa counts its positions by it. */
+export function padIdOf({ tokenizerOrNone, config: { pad_token_id: id } }: ModelState): number {
+  return tokenizerOrNone?.padId ?? (typeof id === "number" && id >= 0 ? id : 0);
+}
+
 /** The adapter in use, unless it is merged into the weights. */
 export function activeAdapter({ adapters, active, merged }: ModelState): AdapterState | undefined {
   return active === undefined || merged ? undefined : adapters.get(active);

@@ -1,7 +1,6 @@
 // What a run can be told, and the defaults.
 import { UsageError } from "../core/errors.ts";
-import type { Batch } from "../data/batch.ts";
-import type { Dataset } from "../data/dataset.ts";
+import type { Examples, TrainData } from "./source.ts";
 import { adamw } from "../optim/adam.ts";
 import type { LoraPlus } from "../optim/lora_plus.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
@@ -10,9 +9,9 @@ import type { ScheduleName } from "../optim/schedule.ts";
 /** Options of `train`. */
 export interface TrainOptions {
   /** Examples of `loadDataset`, or ready batches that are taken in order. */
-  readonly data: Pick<Dataset, "examples"> | Iterable<Batch>;
+  readonly data: TrainData;
   /** Evaluated after every epoch. */
-  readonly evalData?: Pick<Dataset, "examples">;
+  readonly evalData?: Examples;
   /** AdamW without weight decay by default. */
   readonly optimizer?: Optimizer;
   /** Peak learning rate (2e-4). */

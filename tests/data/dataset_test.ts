@@ -89,7 +89,7 @@ Deno.test("rows of no known kind are named by line, fields and the kinds that ar
   assertStringIncludes(describe(data.report), "2 bad rows left out");
   assertEquals(await code('{"text":"a"}\n{"no":1}\nbroken\n', { skipBadRows: 1 }), "data/json");
   assertEquals(await code('{"text":"\\ud83d"}\n'), "data/encoding");
-  assertEquals(await code("a,b\n", { name: "train.csv" }), "data/format");
+  assertEquals(await code("a,b\n", { name: "train.parquet" }), "data/format");
 });
 
 Deno.test("long rows are cut and counted, or refused", async () => {
