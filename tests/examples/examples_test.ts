@@ -1,5 +1,6 @@
 // Every example runs as its header says: in a process of its own with exactly those flags, and it checks its own result.
 import { assert, assertEquals } from "@std/assert";
+import { sharedFolder } from "../shared.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
@@ -11,26 +12,42 @@ const MAX_LINES = 80;
 const examples = [...Deno.readDirSync(`${ROOT}/examples`)].map(({ name }) => name)
   .filter((name) => name.endsWith(".ts")).sort();
 
-/** The words behind `deno` in the header of an example. */
+/** Real data, below ../shared/datasets, that examples take as their argument. */
+const REAL: Readonly<Record<string, string>> = { "domain.ts": "medical-pubmedqa/pubmedqa_pqal.jsonl" };
+
+/** The words behind `deno` in the header of an example, without the arguments in brackets. */
 function commandOf(name: string): string[] {
   const text = Deno.readTextFileSync(`${ROOT}/examples/${name}`);
   const lines = text.match(/^\/\/ {3}deno run .*$/gm) ?? [];
   assertEquals(lines.length, 1, `examples/${name} must say how to run it, once`);
-  return lines[0]!.replace(/^\/\/ +deno /, "").split(" ");
+  return lines[0]!.replace(/^\/\/ +deno /, "").replace(/ \[.*\]$/, "").split(" ");
+}
+
+/** What an example prints; it must succeed. */
+async function outputOf(name: string, data: readonly string[] = []): Promise<string> {
+  const [run, ...flags] = commandOf(name);
+  assertEquals([run, flags.at(-1)], ["run", `examples/${name}`]);
+  const { code, stdout, stderr } = await new Deno.Command("deno", {
+    args: ["run", "--no-prompt", "--quiet", ...flags, ...data],
+    cwd: ROOT,
+    env: { DENO_WEBGPU_BACKEND: "vulkan", XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  assertEquals(code, 0, text(stderr));
+  assert(stdout.length > 0, "it must say what it found");
+  return text(stdout);
 }
 
 for (const name of examples.filter((name) => !RECIPES.includes(name))) {
   Deno.test(`examples/${name}`, async () => {
-    const [run, ...flags] = commandOf(name);
-    assertEquals([run, flags.at(-1)], ["run", `examples/${name}`]);
-    const { code, stdout, stderr } = await new Deno.Command("deno", {
-      args: ["run", "--no-prompt", "--quiet", ...flags],
-      cwd: ROOT,
-      env: { DENO_WEBGPU_BACKEND: "vulkan", XDG_RUNTIME_DIR: "/tmp", NO_COLOR: "1" },
-    }).output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    assertEquals(code, 0, text(stderr));
-    assert(stdout.length > 0, "it must say what it found");
+    await outputOf(name);
+  });
+}
+
+for (const [name, data] of Object.entries(REAL)) {
+  Deno.test(`examples/${name} on ${data}`, async () => {
+    const folder = sharedFolder();
+    if (folder !== undefined) console.log(await outputOf(name, [`${folder}/datasets/${data}`]));
   });
 }
 
