@@ -15,6 +15,7 @@ import { benchOptimizer } from "./optimizer.ts";
 import { measurePeaks } from "./peak.ts";
 import { benchPeers } from "./peers.ts";
 import { benchProducts } from "./products.ts";
+import { benchQuantize } from "./quantize.ts";
 import { type Check, checkLine, header, line, type Report, type Row, slower } from "./row.ts";
 import { benchStep, benchStepTable } from "./step.ts";
 
@@ -36,6 +37,7 @@ const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["lora", { help: "linear maps with and without an adapter", run: benchLora }],
   ["step", { help: "LoRA training steps of whole models", run: benchStep }],
   ["generate", { help: "greedy generation, 1 and 16 sequences", run: benchGenerate }],
+  ["quantize", { help: "what weights and loss lose in f16, bf16, int8 and nf4", run: benchQuantize }],
   ["peers", { help: "the shared benchmark beside other frameworks (installs them)", run: benchPeers, byName: true }],
 ]);
 

@@ -22,8 +22,10 @@ export interface BenchModel {
   open(device: GraftDevice): Promise<Model>;
 }
 
-const BASE = new URL("../examples/assets/base", import.meta.url).pathname;
-const STORIES = new URL("../../shared/models/stories260K-hf", import.meta.url).pathname;
+/** The bundled base. */
+export const BASE = new URL("../examples/assets/base", import.meta.url).pathname;
+/** A small real model, where it is at hand. */
+export const STORIES = new URL("../../shared/models/stories260K-hf", import.meta.url).pathname;
 
 const random = (config: Readonly<Record<string, unknown>>) => (device: GraftDevice) =>
   createModel(device, config, { initial: sampled });
@@ -97,7 +99,8 @@ export function chooseModels(
   });
 }
 
-function exists(path: string): boolean {
+/** Whether there is a file or folder at `path`. */
+export function exists(path: string): boolean {
   try {
     return Deno.statSync(path) !== undefined;
   } catch (error) {

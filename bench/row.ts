@@ -21,8 +21,23 @@ export interface Row {
   readonly share_of_peak?: number;
   /** What is known of a training step. */
   readonly step?: StepFigures;
+  /** What is known of a model in a format of fewer bits. */
+  readonly quantized?: QuantizedFigures;
   /** What else there is to say. */
   readonly note?: string;
+}
+
+/** What is known of a model in a format of fewer bits. */
+export interface QuantizedFigures {
+  /** Bytes of all weights, and how many of the weights are packed. */
+  readonly bytes: number;
+  readonly packed: number;
+  /** Of the packed weights: the largest error, and the root mean square of the errors relative to that of the weights. */
+  readonly largest: number;
+  readonly rms: number;
+  /** On held-out text, and how much it exceeds that of f32. */
+  readonly loss: number;
+  readonly difference: number;
 }
 
 /** What is known of a training step beside its time. */
