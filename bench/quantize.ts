@@ -89,7 +89,8 @@ async function measure(
       weights,
       row: {
         ...{ family: "quantize", name: `${name}, ${shown}`, shape: `${tokens} tokens` },
-        ...{ error: quantized.rms, median, best, rate: 1000 * tokens / best, unit: "tokens/s" },
+        ...(full ? { error: quantized.rms } : {}),
+        ...{ median, best, rate: 1000 * tokens / best, unit: "tokens/s" },
         quantized,
         note: noteOf(quantized),
       },

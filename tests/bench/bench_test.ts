@@ -59,6 +59,29 @@ for (const family of ["norm", "optimizer", "lora"]) {
   });
 }
 
+Deno.test({
+  name: "bench: --quick quantize prints what each format takes and loses",
+  sanitizeOps: false, // devices live as long as the process
+  sanitizeResources: false,
+  async fn() {
+    const { code, out, err } = await bench("--quick", "--json", "quantize");
+    assertEquals(code, 0);
+    assertStringIncludes(err, "bundled base, nf4");
+    const { rows }: Report = JSON.parse(out);
+    const figures = new Map(rows.map(({ name, quantized }) => [name.split(", ")[1]!, quantized!]));
+    const [f32, f16, bf16, int8, nf4] = ["f32", "f16", "bf16", "int8", "nf4"].map((format) => figures.get(format)!);
+    assertEquals([f32!.difference, f32!.largest, f32!.packed], [0, 0, 0]);
+    assert(f16!.bytes < 0.502 * f32!.bytes); // norms stay in f32
+    assertEquals(f16!.difference, 0); // the folder is in f16
+    assertEquals(f16!.rms, 0);
+    assert(bf16!.bytes === f16!.bytes && bf16!.rms > 0 && bf16!.rms < 2 ** -9);
+    assert(int8!.bytes < f16!.bytes && nf4!.bytes < int8!.bytes);
+    assert(int8!.rms > bf16!.rms && int8!.rms < 1 / 127 && nf4!.rms > int8!.rms && nf4!.rms < 0.1);
+    // 4.0e-5, 5.5e-5 and 6.3e-3 on all of the text
+    assert(Math.abs(bf16!.difference) < 5e-4 && Math.abs(int8!.difference) < 1e-3 && Math.abs(nf4!.difference) < 0.05);
+  },
+});
+
 Deno.test("bench: help lists the families; an unknown one is refused with the list", async () => {
   const help = await bench("--help");
   assertEquals(help.code, 0);
