@@ -46,9 +46,10 @@ export function readWords(schema: Schema, args: readonly string[]): Words {
   const given = new Map<string, unknown>();
   for (const flag of valued) {
     const values = parsed[flag] as readonly string[];
-    if (values.length > 1) problems.push(`--${flag} is given ${values.length} times`);
-    else if (values[0] === "") problems.push(`--${flag} needs a value`);
-    else if (values.length === 1) given.set(names.get(flag)!, values[0]);
+    const several = schema[names.get(flag)!]!.several === true;
+    if (values.length > 1 && !several) problems.push(`--${flag} is given ${values.length} times`);
+    else if (values.includes("")) problems.push(`--${flag} needs a value`);
+    else if (values.length > 0) given.set(names.get(flag)!, several ? values : values[0]);
   }
   for (const flag of switches) {
     if (args.some((word) => new RegExp(`^--(no-)?${flag}(=.*)?$`, "s").test(word))) {

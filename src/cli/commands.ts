@@ -1,5 +1,6 @@
 // The table of commands.
 import type { Entry } from "./command.ts";
+import { combine } from "./combine.ts";
 import { finetune } from "./finetune.ts";
 import { doctor } from "./doctor.ts";
 import { download } from "./download.ts";
@@ -13,7 +14,7 @@ import { tune } from "./tune.ts";
 
 /** Every command, in the order of the help. */
 export const commands: ReadonlyMap<string, Entry> = new Map(
-  [finetune, download, generate, evaluate, merge, quantize, inspect, doctor, tune, parity].map((
+  [finetune, download, generate, evaluate, merge, combine, quantize, inspect, doctor, tune, parity].map((
     entry,
   ) => [entry.name, entry]),
 );

@@ -17,6 +17,8 @@ export interface Field<T> {
   readonly required: boolean;
   /** Whether it belongs to one call and is left out of the settings file of a run. */
   readonly transient: boolean;
+  /** Whether the flag may be given several times; `read` then gets a list. */
+  readonly several?: boolean;
   /** Read a value from a flag (text, or a boolean for a switch) or from a settings file. */
   readonly read: (raw: unknown) => Reading<NonNullable<T>>;
 }
@@ -123,6 +125,21 @@ export function list(help: string, options: FieldOptions<readonly string[]> = {}
     const usable = Array.isArray(words) && words.every((word) => typeof word === "string" && word !== "");
     return usable ? { value: words } : { must: "words parted by commas" };
   });
+}
+
+/** Files or folders: one for each time that the flag is given, or a list in a file. */
+export function paths(
+  help: string,
+  options: FieldOptions<readonly string[] | undefined> = {},
+): Field<readonly string[] | undefined> {
+  const one = path("").read;
+  const settings = { placeholder: "PATH", ...options };
+  const made = field<readonly string[], readonly string[] | undefined>(help, settings, (raw) => {
+    const list = Array.isArray(raw) ? raw : [raw];
+    const wrong = list.map(one).find((reading) => "must" in reading);
+    return wrong && "must" in wrong ? wrong : { value: list };
+  });
+  return { ...made, several: true };
 }
 
 /** The field, which must then be given. */
