@@ -84,6 +84,16 @@ export { type MajoritySign } from "./src/adapters/task_arithmetic.ts";
 export { type SaveMergedOptions } from "./src/train/merge.ts";
 export { type LoadAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
+export {
+  type AnswerPrediction,
+  type ClassPrediction,
+  predict,
+  type PredictInput,
+  type PredictionOf,
+  type PredictOptions,
+  type TagPrediction,
+} from "./src/train/predict.ts";
+export { taskMetrics, type TaskPredictions, taskPredictions } from "./src/train/task_metrics.ts";
 export { type StepRecord } from "./src/train/figures.ts";
 export { type TrainOptions } from "./src/train/train_options.ts";
 export { type QuantizedFolder, quantizeFolder, type QuantizeFolderOptions } from "./src/train/quantize.ts";

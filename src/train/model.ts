@@ -18,6 +18,7 @@ import { forward, type ForwardResult, type GradientOptions, type GradientResult,
 import { generate, generateIds, type Prompts } from "./generate.ts";
 import type { GenerateOptions } from "./generate_options.ts";
 import { merge, saveMerged, type SaveMergedOptions, unmerge } from "./merge.ts";
+import { predict, type PredictInput, type PredictionOf, type PredictOptions } from "./predict.ts";
 import { dropPrograms } from "./programs.ts";
 import { activeAdapter, type ModelState } from "./state.ts";
 import { adapterTensors, countTrained, unfreeze, weightTensors } from "./tensors.ts";
@@ -194,6 +195,15 @@ export class Model {
   /** Save a Hugging Face folder with the adapter in use, or those that are named, folded in. */
   saveMerged(path: string, options: SaveMergedOptions = {}): Promise<void> {
     return this.queue(() => saveMerged(this.state, path, options));
+  }
+
+  /**
+   * What the model says of texts, tagged words or questions, as its task is: see {@linkcode predict}.
+   *
+   * @throws {UsageError} `usage/task` where the model has another task.
+   */
+  predict<I extends PredictInput>(inputs: readonly I[], options: PredictOptions = {}): Promise<PredictionOf<I>[]> {
+    return predict(this, inputs, options);
   }
 
   /** Write a continuation of `prompt`, piece by piece. */
