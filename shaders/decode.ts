@@ -2,7 +2,8 @@
 //
 //   o[s, h] = Σ_t softmax_t(scale · q[s, h] · cacheK[s, t]) · cacheV[s, t]        t = 0 … position[s], by query head h
 //
-// With softcap, scores are bent to softcap · tanh(score / softcap) before the softmax.
+// With softcap, scores are bent to softcap · tanh(score / softcap) before the softmax. With bias, distances count:
+// bias[Tmax − 1 + t − position[s], h] is added to the score.
 // One group of lanes per sequence and query head: teams of lanes take positions in turn, and share the columns if they
 // are a subgroup. Each team keeps its own maximum, sum and output, joined at the end (arXiv:1805.02867). The new key
 // and value are taken from their own buffers, so that no group reads what another one writes in this dispatch.
@@ -29,6 +30,8 @@ export interface AttentionDecodeOptions {
   readonly softcap?: number;
   /** q, k and v are columns of one buffer. */
   readonly packed: boolean;
+  /** Scores get something by distance. */
+  readonly bias?: boolean;
   /** Every sequence has its own position, or all have the first. */
   readonly position: "each" | "one";
 }
@@ -52,11 +55,11 @@ export function attentionDecodeTrips(options: AttentionDecodeOptions): number {
 }
 
 /**
- * q[S, H·E], k[S, K·E], v[S, K·E] (or qkv[S, (H + 2·K)·E]), position[S or 1] → cacheK[S, Tmax, K·E], cacheV (one row
- * each), o[S, H·E]; uniform p: first sequence, sequences, first word of the caches, scale.
+ * q[S, H·E], k[S, K·E], v[S, K·E] (or qkv[S, (H + 2·K)·E]), position[S or 1] (, bias[2·Tmax − 1, H]) → cacheK[S, Tmax,
+ * K·E], cacheV (one row each), o[S, H·E]; uniform p: first sequence, sequences, first word of the caches, scale.
  */
 export function attentionDecode(options: AttentionDecodeOptions): string {
-  const { group, H, K, Tmax, window, softcap, packed, position } = options;
+  const { group, H, K, Tmax, window, softcap, packed, bias = false, position } = options;
   const { width, pieces, team, teams, together } = layout(options);
   const type = vectorType(width);
   const [q, k, v] = packed ? ["qkv", "qkv", "qkv"] : ["q", "k", "v"];
@@ -66,11 +69,14 @@ export function attentionDecode(options: AttentionDecodeOptions): string {
   const at = (start: string, i: number) => `${start} + column + ${i * team}u`;
 
   /** Take in positions 0 … count − 1: loads first, because the software driver spills arithmetic between loads. */
-  const see = (count: number, { keys, values, valid }: Record<"keys" | "values" | "valid", (t: number) => string>) => `
+  const see = (
+    count: number,
+    { keys, values, valid, distance }: Record<"keys" | "values" | "valid" | "distance", (t: number) => string>,
+  ) => `
 ${lines(count, (t) => own((i) => `    let k${t}_${i} = ${keys(t)} + ${i * team}u];`))}
 ${lines(count, (t) => own((i) => `    let v${t}_${i} = ${values(t)} + ${i * team}u];`))}
 ${lines(count, (t) => `    var dot${t} = 0.0;\n${own((i) => `    dot${t} += inner(q${i}, k${t}_${i});`)}`)}
-${lines(count, (t) => `    let score${t} = select(-1e30, bent(team_sum(dot${t})), ${valid(t)});`)}
+${lines(count, (t) => `    let score${t} = select(-1e30, bent(team_sum(dot${t}))${distance(t)}, ${valid(t)});`)}
     var next = highest;
 ${lines(count, (t) => `    next = max(next, score${t});`)}
     let keep = exp(highest - next);
@@ -99,7 +105,11 @@ const V_COLUMN = ${packed ? (H + K) * pieces : 0}u;
 const LAST = ${Tmax - 1}u;
 ${
     declareBuffers(
-      [...(packed ? ["qkv"] : ["q", "k", "v"]).map((name) => `${name}: array<${type}>`), "position: array<u32>"],
+      [
+        ...(packed ? ["qkv"] : ["q", "k", "v"]).map((name) => `${name}: array<${type}>`),
+        "position: array<u32>",
+        ...(bias ? ["bias: array<f32>"] : []),
+      ],
       ["cache_k", "cache_v", "o"].map((name) => `${name}: array<${type}>`),
     )
   }
@@ -159,11 +169,19 @@ ${
       keys: (t) => `cache_k[at${t}`,
       values: (t) => `cache_v[at${t}`,
       valid: (t) => `start + ${t}u * TEAMS < now`,
+      distance: (t) => bias ? ` + bias[(LAST + min(start + ${t}u * TEAMS, now) - now) * H + h]` : "",
     })
   }
   }
   {
-${see(1, { keys: () => `${k}[key + column`, values: () => `${v}[value + column`, valid: () => "team == 0u" })}
+${
+    see(1, {
+      keys: () => `${k}[key + column`,
+      values: () => `${v}[value + column`,
+      valid: () => "team == 0u",
+      distance: () => bias ? " + bias[LAST * H + h]" : "",
+    })
+  }
   }
   let top = group_max(highest, lane);
   let share = exp(highest - top);

@@ -48,6 +48,8 @@ export interface DecodeState {
   readonly cacheV: Value;
   /** Position of every sequence, u32 [S], or of all, u32 [1]. Behind the end of the cache its last entry is replaced. */
   readonly position: Value;
+  /** Added to the scores by distance, [2·Tmax − 1, H]; row Tmax − 1 + t − position is for the key at t. */
+  readonly bias?: Value | undefined;
 }
 
 /** What {@linkcode attentionDecode} reads. */
@@ -100,12 +102,13 @@ export function cacheParts(cache: Value, { maxBinding, alignment }: Target, toge
   });
 }
 
-const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number }, Values, V1>({
+const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number; readonly bias: boolean }, Values, V1>({
   name: "attentionDecode",
   stops: true,
   infer: (_, { S, H, E }) => [{ shape: [S, H * E], dtype: "f32" }],
   kernels({ inputs, outputs: [o], attrs: { S: _, scale, ...sizes } }, target) {
-    const [position, cacheK, cacheV, ...heads] = inputs as [Value, Value, Value, ...Value[]];
+    const [position, cacheK, cacheV, ...rest] = inputs as [Value, Value, Value, ...Value[]];
+    const heads = sizes.bias ? rest.slice(0, -1) : rest, bias = sizes.bias ? rest.slice(-1) : [];
     const options = {
       ...sizes,
       group: laneGroup(target),
@@ -115,7 +118,7 @@ const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number }, Val
     return cacheParts(cacheK, target).map(({ first, count, base, range }): Kernel => ({
       name: "attention decode",
       wgsl: shader(options),
-      read: [...heads, position],
+      read: [...heads, position, ...bias],
       write: [range(cacheK), range(cacheV), o],
       uniform: [first, count, base, floatBits(scale)],
       workgroups: count * sizes.H,
@@ -127,10 +130,10 @@ const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number }, Val
 function decode(
   op: string,
   rows: Readonly<Record<string, readonly [Value, number]>>,
-  { cacheK, cacheV, position }: DecodeState,
+  { cacheK, cacheV, position, bias }: DecodeState,
   sizes: AttentionDecodeSizes,
 ): Value {
-  const { S, K, E, Tmax, scale } = sizes;
+  const { S, H, K, E, Tmax, scale } = sizes;
   checkHeads(sizes);
   for (const [name, [value, columns]] of Object.entries(rows)) {
     if (String(value.shape) !== String([S, columns])) {
@@ -149,9 +152,13 @@ function decode(
   if (position.dtype !== "u32" || position.shape.length !== 1 || ![1, S].includes(position.shape[0]!)) {
     throw new ShapeError(op, "position", "S", position.shape, { S });
   }
+  if (bias && String(bias.shape) !== String([2 * Tmax - 1, H])) {
+    throw new ShapeError(op, "bias", "2·Tmax-1 H", bias.shape, { Tmax, H });
+  }
   const heads = Object.values(rows).map(([value]) => value);
-  const inputs = [position, cacheK, cacheV, ...heads];
-  return position.graph.add(decodeOp, inputs, { ...sizes, scale: scale ?? 1 / Math.sqrt(E) })[0];
+  const inputs = [position, cacheK, cacheV, ...heads, ...bias ? [bias] : []];
+  const attrs = { ...sizes, scale: scale ?? 1 / Math.sqrt(E), bias: bias !== undefined };
+  return position.graph.add(decodeOp, inputs, attrs)[0];
 }
 
 /**

@@ -18,6 +18,8 @@ interface Row {
   readonly Tmax: number;
   readonly window?: number;
   readonly softcap?: number;
+  /** Scores get something by distance. */
+  readonly bias?: boolean;
   /** First position of every sequence, or of all. What lies before is put in the cache. */
   readonly start: readonly number[];
   readonly packed?: boolean;
@@ -29,11 +31,17 @@ const TOLERANCE = 6e-7;
 
 let worst = 0;
 
-function decodeTest({ name, start, packed = false, device, ...sizes }: Row): void {
+function decodeTest({ name, start, packed = false, bias = false, device, ...sizes }: Row): void {
   const { S, H, K, E, Tmax } = sizes;
   gpuTest(`attentionDecode: ${name}`, async (gpu) => {
     const [q, k, v] = [H, K, K].map((heads, i) => normal(S * Tmax * heads * E, i)) as [Numbers, Numbers, Numbers];
-    const expected = attentionReference({ q, k, v }, { ...sizes, B: S, T: Tmax, S: Tmax, causal: true });
+    const distances = normal((2 * Tmax - 1) * H, 3);
+    const spread = Float64Array.from({ length: H * Tmax * Tmax }, (_, i) => {
+      const s = i % Tmax, t = Math.floor(i / Tmax) % Tmax, h = Math.floor(i / Tmax / Tmax);
+      return distances[(Tmax - 1 + s - t) * H + h]!;
+    });
+    const shape = { ...sizes, B: S, T: Tmax, S: Tmax, causal: true };
+    const expected = attentionReference({ q, k, v, ...bias ? { bias: spread } : {} }, shape);
     const startOf = (s: number) => start[s % start.length]!;
     const before = (x: Numbers) =>
       x.map((e, i) => Math.floor(i / (K * E)) % Tmax < startOf(Math.floor(i / (Tmax * K * E))) ? e : 99);
@@ -43,6 +51,7 @@ function decodeTest({ name, start, packed = false, device, ...sizes }: Row): voi
       cacheK: graph.leaf("state", "cacheK", [S, Tmax, K * E]),
       cacheV: graph.leaf("state", "cacheV", [S, Tmax, K * E]),
       position: graph.leaf("state", "position", [start.length], { dtype: "u32" }),
+      ...bias ? { bias: graph.leaf("weight", "bias", [2 * Tmax - 1, H]) } : {},
     };
     const leaf = (name: string, columns: number) => graph.leaf("input", name, [S, columns]);
     const feeds: (readonly [Value, readonly (readonly [Numbers, number])[]])[] = packed
@@ -57,6 +66,7 @@ function decodeTest({ name, start, packed = false, device, ...sizes }: Row): voi
     await put(store, "cacheK", Float32Array.from(before(k)));
     await put(store, "cacheV", Float32Array.from(before(v)));
     await put(store, "position", Uint32Array.from(start));
+    if (bias) await put(store, "bias", Float32Array.from(distances));
     const program = await compile(graph, { store, keep: [o], name });
 
     for (let step = 0; step + Math.max(...start) < Tmax; step++) {
@@ -93,6 +103,11 @@ decodeTest({ name: "softcap", S: 2, H: 4, K: 2, E: 8, Tmax: 19, start: [3], soft
 decodeTest({
   name: "softcap and window, packed, gpu class",
   ...{ S: 2, H: 2, K: 1, E: 8, Tmax: 40, start: [0], window: 7, softcap: 1.5, packed: true, device: { kind: "gpu" } },
+});
+decodeTest({ name: "bias by distance", S: 3, H: 4, K: 2, E: 8, Tmax: 23, start: [0, 5, 20], bias: true });
+decodeTest({
+  name: "bias by distance, packed, gpu class",
+  ...{ S: 2, H: 2, K: 2, E: 5, Tmax: 40, start: [0], bias: true, packed: true, device: { kind: "gpu" } },
 });
 decodeTest({ name: "heads of six columns", S: 2, H: 2, K: 1, E: 6, Tmax: 11, start: [0] });
 decodeTest({ name: "heads of five columns", S: 2, H: 3, K: 1, E: 5, Tmax: 11, start: [0] });
