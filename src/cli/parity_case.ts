@@ -146,10 +146,11 @@ async function sameText(
   reference: readonly number[] | undefined,
 ): Promise<"same" | "different" | "none"> {
   if (!generate || !reference) return "none";
-  const { prompt } = generate;
-  const maxNewTokens = reference.length - prompt.length;
+  const { prompt } = generate, { encoder } = model.state.architecture;
+  const before = encoder ? [encoder.startId] : prompt; // what transformers returns in front of the new tokens
+  const maxNewTokens = reference.length - before.length;
   const [written] = await generateIds(model, [prompt], { maxNewTokens, ignoreEos: true });
-  return String([...prompt, ...written!]) === String(reference) ? "same" : "different";
+  return String([...before, ...written!]) === String(reference) ? "same" : "different";
 }
 
 function gradientError(found: ReadonlyMap<string, Float32Array>, expected: ReadonlyMap<string, Float32Array>): number {

@@ -7,7 +7,7 @@ import { lead } from "../ops/lead.ts";
 import { addPositions } from "../ops/positions.ts";
 import { relativeBias } from "../ops/relative_bias.ts";
 import { rope, ropeAt } from "../ops/rope.ts";
-import type { Sequence, Source } from "./sequence.ts";
+import type { Sequence } from "./sequence.ts";
 
 /** A batch of B sequences of T positions. */
 export interface FullSequenceOptions {
@@ -36,25 +36,5 @@ export function fullSequence({ B, T, mask, positions, causal = true }: FullSeque
       return attention({ q, k, v, ...padding, ...distances }, { B, T, causal, ...heads });
     },
     attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal, ...heads }),
-  };
-}
-
-/** The states that an encoder made of B sequences of S positions. */
-export interface FullSourceOptions {
-  /** [B·S, D]. */
-  readonly states: Value;
-  readonly B: number;
-  /** Rows of a sequence of the decoder. */
-  readonly T: number;
-  /** mask u32[B, S], 1 for real tokens. */
-  readonly mask?: Value | undefined;
-}
-
-/** The other sequence of a batch of decoder sequences. */
-export function fullSource({ states, B, T, mask }: FullSourceOptions): Source {
-  const S = states.shape[0]! / B;
-  return {
-    attend: (q, project, heads) =>
-      attention({ q, ...project(states), ...mask ? { mask } : {} }, { B, T, S, causal: false, ...heads }),
   };
 }

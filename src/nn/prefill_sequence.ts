@@ -35,7 +35,10 @@ export function prefillSequence({ graph, positions, prefix, width = 1, ...sizes 
     addPositions: (x, table) => add(x, embedding(table, positions)),
     lead: (x, table, options = {}) => leadAt(x, table, { positions, ...options }),
     rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position: positions, heads, E }),
-    attend: (qkv, heads) => attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...attended, ...heads }),
+    attend({ bias, ...qkv }, heads) {
+      if (bias) throw new TypeError("Cannot read a prompt in parts as its scores have a bias by distance");
+      return attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...attended, ...heads });
+    },
     attendPacked: (qkv, heads) =>
       attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...attended, ...heads }),
   };

@@ -7,6 +7,7 @@ import { causalDecoder, type Texts } from "./decoder.ts";
 import { decode, type Writer } from "./decoding.ts";
 import { checkOptions, type GenerateOptions } from "./generate_options.ts";
 import type { Model } from "./model.ts";
+import { seq2seqDecoder } from "./seq2seq_decoder.ts";
 import { textStream } from "./text_stream.ts";
 
 /** Prompts: the token ids of each, or a padded batch. */
@@ -23,9 +24,9 @@ export async function* generate(
     throw new UsageError("usage/sampling", "Cannot stream several texts at once: generateTexts writes them");
   }
   const { tokenizer } = model;
-  const ids = promptIds(tokenizer, prompt);
-  const stream = textStream(tokenizer, ids, options.stop);
-  for await (const [id] of tokens(writer(model), [ids], options)) {
+  const { writer, texts } = writing(model, [promptIds(tokenizer, prompt)]);
+  const stream = textStream(tokenizer, texts[0]!, options.stop);
+  for await (const [id] of tokens(writer, texts, options)) {
     const piece = stream.push(id!);
     if (piece !== "") yield piece;
     if (stream.stopped) return;
@@ -35,7 +36,8 @@ export async function* generate(
 }
 
 /**
- * Continue every prompt; the results hold only the new tokens, without the end token. The prompts may be of different
+ * Continue every prompt, or answer it where the model is an encoder-decoder; the results hold only the new tokens,
+ * without the end token. The prompts may be of different
  * lengths, and those of a batch may be padded on either side: each is continued as it would be alone. With
  * `numReturnSequences`, the texts of a prompt follow one another.
  *
@@ -55,11 +57,12 @@ export async function generateIds(
   options: GenerateOptions = {},
 ): Promise<number[][]> {
   checkOptions(options);
-  const texts = repeated(unpadded(prompts), options);
-  if (texts.length === 0) return [];
+  const given = repeated(unpadded(prompts), options);
+  if (given.length === 0) return [];
+  const { writer, texts } = writing(model, given);
   const count = isBeamSearch(options) ? options.numReturnSequences ?? 1 : 1;
   const results = texts.flatMap(() => Array.from({ length: count }, (): number[] => []));
-  for await (const next of tokens(writer(model), texts, options)) {
+  for await (const next of tokens(writer, texts, options)) {
     next.forEach((id, s) => id === undefined ? undefined : results[s]!.push(id));
   }
   return results;
@@ -78,12 +81,13 @@ export async function generateTexts(
 ): Promise<string[]> {
   checkOptions(options);
   const { tokenizer } = model;
-  const texts = repeated(prompts.map((prompt) => promptIds(tokenizer, prompt)), options);
-  if (texts.length === 0) return [];
+  const given = repeated(prompts.map((prompt) => promptIds(tokenizer, prompt)), options);
+  if (given.length === 0) return [];
+  const { writer, texts } = writing(model, given);
   const count = isBeamSearch(options) ? options.numReturnSequences ?? 1 : 1;
   const streams = texts.flatMap((ids) => Array.from({ length: count }, () => textStream(tokenizer, ids, options.stop)));
   const results = streams.map(() => "");
-  for await (const next of tokens(writer(model), texts, options)) {
+  for await (const next of tokens(writer, texts, options)) {
     next.forEach((id, s) => id === undefined ? undefined : results[s] += streams[s]!.push(id));
     if (streams.every(({ stopped }) => stopped)) break;
   }
@@ -96,8 +100,12 @@ function promptIds(tokenizer: Tokenizer, prompt: string): number[] {
   return ids.length === 0 && tokenizer.bosId !== undefined ? [tokenizer.bosId] : ids;
 }
 
-function writer(model: Model): Writer {
-  return { model, decoder: causalDecoder(model.state) };
+/** What writes, and the texts that it goes on with: the prompts, or of an encoder-decoder what stands behind them. */
+function writing(model: Model, prompts: Texts): { readonly writer: Writer; readonly texts: Texts } {
+  const { state } = model, { encoder } = state.architecture;
+  if (!encoder) return { writer: { model, decoder: causalDecoder(state) }, texts: prompts };
+  const { decoder, texts } = seq2seqDecoder(state, { encoder, prompts });
+  return { writer: { model, decoder }, texts };
 }
 
 function isBeamSearch({ numBeams = 1 }: GenerateOptions): boolean {
