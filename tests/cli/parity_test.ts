@@ -5,7 +5,16 @@ import { gpuTest } from "../device.ts";
 import { fixture } from "../models/folder.ts";
 
 for (
-  const name of ["bert-seqcls", "bert-regression", "bert-tokcls", "bert-qa", "bert-mlm", "gpt2-seqcls", "t5-gated"]
+  const name of [
+    "bert-seqcls",
+    "bert-regression",
+    "bert-tokcls",
+    "bert-qa",
+    "bert-mlm",
+    "gpt2-seqcls",
+    "t5-gated",
+    "t5-lora",
+  ]
 ) {
   gpuTest(`parity: ${name}`, async (device) => {
     const report = await runCase(device, fixture(name));

@@ -11,6 +11,8 @@ export interface ReferenceRules {
   readonly lengthPenalty?: number;
   readonly earlyStopping?: boolean | "never";
   readonly repetitionPenalty?: number;
+  /** Logits behind a text; those of the causal model without. */
+  readonly logitsOf?: (text: readonly number[]) => readonly number[];
 }
 
 /** A text and its score. */
@@ -31,7 +33,7 @@ export function referenceBeams(
   rules: ReferenceRules,
 ): { readonly found: readonly Hypothesis[]; readonly steps: number; readonly gap: number } {
   const { W, maxNewTokens, minNewTokens = 0, ends, lengthPenalty = 1, earlyStopping = false } = rules;
-  const { repetitionPenalty = 1 } = rules;
+  const { repetitionPenalty = 1, logitsOf = (text) => referenceLogits(model, text).at(-1)! } = rules;
   const hypotheses: Hypothesis[] = [];
   const add = (hypothesis: Hypothesis) => {
     hypotheses.push(hypothesis);
@@ -43,7 +45,7 @@ export function referenceBeams(
   for (let step = 1;; step++) {
     const candidates = beams.flatMap(({ ids, sum }) => {
       const text = [...prompt, ...ids];
-      const logs = logSoftmax(referenceLogits(model, text).at(-1)!);
+      const logs = logSoftmax(logitsOf(text));
       return logs.map((log, token) => {
         const penalized = text.includes(token) ? (log < 0 ? log * repetitionPenalty : log / repetitionPenalty) : log;
         const forbidden = step <= minNewTokens && ends.includes(token);
