@@ -5,6 +5,7 @@
  */
 import { closeDevice, type GraftDevice, GraftError, openDevice, UsageError } from "../mod.ts";
 import { benchAttention } from "./attention.ts";
+import { benchDora } from "./dora.ts";
 import { benchElementwise } from "./elementwise.ts";
 import { benchGenerate } from "./generate.ts";
 import type { Context } from "./kernel.ts";
@@ -35,6 +36,7 @@ const families: ReadonlyMap<string, Family> = new Map<string, Family>([
   ["loss", { help: "cross-entropy, alone and fused with the vocabulary", run: benchLoss }],
   ["optimizer", { help: "gradient norm and update", run: benchOptimizer }],
   ["lora", { help: "linear maps with and without an adapter", run: benchLora }],
+  ["dora", { help: "DoRA's training steps beside LoRA's", run: benchDora }],
   ["step", { help: "LoRA training steps of whole models", run: benchStep }],
   ["generate", { help: "greedy generation, 1 and 16 sequences", run: benchGenerate }],
   ["quantize", { help: "what weights and loss lose in f16, bf16, int8 and nf4", run: benchQuantize }],

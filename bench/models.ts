@@ -121,3 +121,6 @@ function sampled({ shape, init }: TensorSpec): Float32Array<ArrayBuffer> {
   for (let i = 0; i < values.length; i++) values[i] = scale * SAMPLE[i % SAMPLE.length]!;
   return values;
 }
+
+/** Models on which DoRA is compared with LoRA. */
+export const doraModels: readonly BenchModel[] = [base, { ...gpt2, B: 4, T: 256, steps: [2, 20], large: true }];

@@ -32,7 +32,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   for (var r = 0u; r < R; r++) {
     sum += p.s * b[o * R + r] * (2.0 * g[r * p.rows + o] + p.s * h[r * p.rows + o]);
   }
-  let i = inverseSqrt(sum);
+  // A row of zeros has no direction: its factor is zero, as is what it would scale.
+  let i = select(inverseSqrt(sum), 0.0, sum <= 0.0);
   inverse[o] = i;
   c[o] = m[o] * i;
 }`;

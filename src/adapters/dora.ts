@@ -4,9 +4,11 @@
 //   W' = c ⊙ (W + s·B·A)                         m[Out] starts as n
 //
 // With dropout the base sees x and only what c changes sees dropout(x), as in PEFT: y = (x − xd)·Wᵀ + bias + c ⊙ z(xd).
+import { isPacked } from "../core/dims.ts";
 import type { Value } from "../graph/graph.ts";
 import type { LinearSite, MergedLinear } from "../nn/adapter.ts";
 import type { MadeFrom } from "../nn/scope.ts";
+import { doraLinear } from "../ops/dora_linear.ts";
 import { doraScale } from "../ops/dora_scale.ts";
 import { add, scale as scaled } from "../ops/elementwise.ts";
 import { loraLinear } from "../ops/lora_linear.ts";
@@ -24,16 +26,23 @@ export interface DoraFactors {
 }
 
 /** The adapted output of x[N, In]; `dropped` is x behind dropout, or x itself. */
-export function doraLinear(site: LinearSite, factors: DoraFactors, x: Value, dropped: Value): Value {
+export function doraSite(site: LinearSite, factors: DoraFactors, x: Value, dropped: Value): Value {
   const { weight: w, transposed, bias, plain } = site;
-  const { a, b, scale } = factors;
-  const c = columnFactors(site, factors);
-  const z = loraLinear(dropped, dropped, w, a, b, { transposed, scale });
-  if (plain && dropped === x) return scaleColumns(z, c, bias);
+  if (plain && dropped === x) return gained(site, factors, x, bias);
   const rest = plain
     ? linear(add(x, scaled(dropped, -1)), w, { transposed, ...(bias ? { bias } : {}) })
     : add(site.base(x), scaled(linear(dropped, w, { transposed }), -1));
-  return add(rest, scaleColumns(z, c));
+  return add(rest, gained(site, factors, dropped, undefined));
+}
+
+/** c ⊙ (x·Wᵀ + s·(x·Aᵀ)·Bᵀ) (+ bias). */
+function gained(site: LinearSite, factors: DoraFactors, x: Value, bias: Value | undefined): Value {
+  const { weight: w, transposed } = site;
+  const { a, b, scale } = factors;
+  const c = columnFactors(site, factors);
+  if (!isPacked(w.dtype)) return doraLinear(x, w, { a, b, c }, { transposed, scale, ...(bias ? { bias } : {}) });
+  // Packed weights cannot be scaled in place: the output is.
+  return scaleColumns(loraLinear(x, x, w, a, b, { transposed, scale }), c, bias);
 }
 
 /** The weight with W + s·B·A in `sum`, stored like the site's. */

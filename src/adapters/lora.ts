@@ -9,7 +9,7 @@ import { dropout } from "../ops/dropout.ts";
 import { add } from "../ops/elementwise.ts";
 import { loraLinear } from "../ops/lora_linear.ts";
 import { matmul } from "../ops/matmul.ts";
-import { doraLinear, doraMerge } from "./dora.ts";
+import { doraMerge, doraSite } from "./dora.ts";
 import { PREFIX, trainedName } from "./full.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { suffixMatch } from "./pattern.ts";
@@ -68,7 +68,7 @@ export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
       const { m: { graph, leaves }, transposed, bias } = site;
       const p = mode === "train" ? config.dropout : 0;
       const dropped = p > 0 ? dropout(x, leaves.scalars(graph), { p, stream: leaves.stream(site.path) }) : x;
-      if (config.dora) return doraLinear(site, { a, b, scale }, x, dropped);
+      if (config.dora) return doraSite(site, { a, b, scale }, x, dropped);
       if (!site.plain) return add(site.base(x), lowRank(dropped, a, b, scale));
       return loraLinear(x, dropped, site.weight, a, b, { transposed, scale, ...(bias ? { bias } : {}) });
     },

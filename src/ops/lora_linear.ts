@@ -156,11 +156,12 @@ const fusedGradientOp = productOp<{ readonly transposed: boolean }, V4>({
 });
 
 /** dy·W + dh·A. */
-function fusedGradient(dy: Value, w: Value, dh: Value, a: Value, transposed: boolean): Value {
+export function fusedGradient(dy: Value, w: Value, dh: Value, a: Value, transposed: boolean): Value {
   return dy.graph.add(fusedGradientOp, [dy, w, dh, a], { transposed })[0];
 }
 
-interface FusedProduct {
+/** One product with a low-rank one in its store. */
+export interface FusedProduct {
   readonly x: Value;
   readonly w: Value;
   readonly tb: boolean;
@@ -176,7 +177,7 @@ interface FusedProduct {
 }
 
 /** y = x·w + scale·h·b (+ bias), where `tb` and `lowTb` say that w and b are stored transposed. */
-function fusedCall(name: string, product: FusedProduct): ProductCall {
+export function fusedCall(name: string, product: FusedProduct): ProductCall {
   const { x, w, tb, h, b, lowTb, R, scale, y, bias, parts } = product;
   const [M = 0, K = 0] = x.shape;
   const [, columns = 0] = y.shape;

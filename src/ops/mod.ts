@@ -73,6 +73,7 @@ export {
   type DecodeState,
 } from "./decode.ts";
 export { detach } from "./detach.ts";
+export { doraLinear, type DoraLinearOptions } from "./dora_linear.ts";
 export { doraScale, type DoraScaleInputs } from "./dora_scale.ts";
 export { dropout, type DropoutOptions } from "./dropout.ts";
 export { add, copy, fill, multiply, scale } from "./elementwise.ts";

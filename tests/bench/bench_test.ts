@@ -87,7 +87,9 @@ Deno.test("bench: help lists the families; an unknown one is refused with the li
   assertEquals(help.code, 0);
   const wrong = await bench("atention");
   assertEquals(wrong.code, 2);
-  for (const family of ["matmul", "attention", "norm", "loss", "optimizer", "lora", "step", "generate", "peers"]) {
+  for (
+    const family of ["matmul", "attention", "norm", "loss", "optimizer", "lora", "dora", "step", "generate", "peers"]
+  ) {
     assertStringIncludes(help.out, family);
     assertStringIncludes(wrong.err, family);
   }

@@ -4,6 +4,7 @@ import { ShapeError } from "../../src/core/errors.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { backward } from "../../src/ops/backward.ts";
 import { sliceColumns } from "../../src/ops/slice_columns.ts";
+import { doraLinear } from "../../src/ops/dora_linear.ts";
 import { doraScale } from "../../src/ops/dora_scale.ts";
 import { lead, leadAt } from "../../src/ops/lead.ts";
 import { scaleColumns, scaleRows } from "../../src/ops/scale_columns.ts";
@@ -123,6 +124,35 @@ for (const [In, Out, R, transposed] of [[9, 5, 2, false], [16, 70, 4, true]] as 
           square += (W(weight!, o, i) + delta) ** 2 - W(weight!, o, i) ** 2;
         }
         return m / Math.sqrt(square);
+      }),
+  });
+}
+
+for (const [N, In, Out, R, transposed, biased] of [[5, 9, 6, 2, false, true], [70, 16, 12, 4, true, false]] as const) {
+  cases.push({
+    op: "doraLinear",
+    name: `[${N} x ${In}] to ${Out}, rank ${R}${transposed ? ", transposed" : ""}${biased ? ", with a bias" : ""}`,
+    inputs: {
+      x: { shape: [N, In] },
+      w: { shape: transposed ? [In, Out] : [Out, In] },
+      a: { shape: [R, In], scale: 0.3 },
+      b: { shape: [Out, R] },
+      c: { shape: [Out] },
+      ...(biased ? { bias: { shape: [Out] } } : {}),
+    },
+    wrt: ["x", "a", "b", "c", ...(biased ? ["bias"] : [])],
+    build: ({ x, w, a, b, c, bias }) =>
+      doraLinear(x!, w!, { a: a!, b: b!, c: c! }, { transposed, scale: 1.5, ...(bias ? { bias } : {}) }),
+    reference: ({ x, w, a, b, c, bias }) =>
+      Float64Array.from({ length: N * Out }, (_, i) => {
+        const n = Math.floor(i / Out), o = i % Out;
+        let sum = 0;
+        for (let k = 0; k < In; k++) {
+          let weight = w![transposed ? k * Out + o : o * In + k]!;
+          for (let r = 0; r < R; r++) weight += 1.5 * b![o * R + r]! * a![r * In + k]!;
+          sum += weight * x![n * In + k]!;
+        }
+        return c![o]! * sum + (bias?.[o] ?? 0);
       }),
   });
 }
