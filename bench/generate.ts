@@ -1,6 +1,6 @@
 // Greedy generation with a key/value cache, for one sequence and for sixteen. Every position reads all weights once:
 // the share is of copy bandwidth, which no decoder that does not batch positions can exceed by much.
-import { generateIds } from "../mod.ts";
+import { generateIds, type Model } from "../mod.ts";
 import type { Context } from "./kernel.ts";
 import { ids } from "./random.ts";
 import { type BenchModel, benchModels, chooseModels } from "./models.ts";
@@ -43,12 +43,17 @@ async function measure({ device, peaks, quick }: Context, { name, open }: BenchM
       times.push(performance.now() - start);
     }
     const { median, best } = summary(times);
+    const error = await regret(model, [
+      ...prompts[0]!,
+      ...(await generateIds(model, prompts.slice(0, 1), options))[0]!,
+    ]);
     const positions = PROMPT + maxNewTokens - 1;
     const bytes = 4 * model.parameters.total * positions;
     return {
       family: "generate",
       name,
       shape: `${S} x ${maxNewTokens}`,
+      error,
       median,
       best,
       rate: 1000 * S * maxNewTokens / best,
@@ -59,4 +64,20 @@ async function measure({ device, peaks, quick }: Context, { name, open }: BenchM
   } finally {
     model.destroy();
   }
+}
+
+/**
+ * How far from the largest logit the chosen tokens lie, by a program that sees the whole text at once: the worst
+ * difference, relative to the largest magnitude.
+ */
+async function regret(model: Model, text: readonly number[]): Promise<number> {
+  const { logits: { data, shape: [, , V] } } = await model.forward({ input_ids: [[...text]] });
+  let worst = 0, largest = 0;
+  for (let t = PROMPT - 1; t < text.length - 1; t++) {
+    const row = data.subarray(t * V!, (t + 1) * V!);
+    const top = row.reduce((a, b) => Math.max(a, b), -Infinity);
+    largest = Math.max(largest, Math.abs(top));
+    worst = Math.max(worst, top - row[text[t + 1]!]!);
+  }
+  return worst / largest;
 }

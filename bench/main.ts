@@ -17,6 +17,7 @@ import { measurePeaks } from "./peak.ts";
 import { benchPeers } from "./peers.ts";
 import { benchProducts } from "./products.ts";
 import { benchQuantize } from "./quantize.ts";
+import { withReference } from "./references.ts";
 import { type Check, checkLine, header, line, type Report, type Row, slower } from "./row.ts";
 import { benchStep, benchStepTable } from "./step.ts";
 
@@ -156,12 +157,13 @@ async function measure(
   const checks: Check[] = [];
   const check = (found: Check) => void checks.push(found);
   const context: Context = {
-    ...{ device, peaks, quick, say, check, report: (row) => say(line(row)) },
+    ...{ device, peaks, quick, say, check, report: (row) => say(line(withReference(row, device))) },
     ...only ? { only } : {},
   };
-  const rows: Row[] = [];
-  for (const name of names) rows.push(...await (table ? benchStepTable : families.get(name)!.run)(context));
+  const found: Row[] = [];
+  for (const name of names) found.push(...await (table ? benchStepTable : families.get(name)!.run)(context));
   if (checks.length > 0) say(["", ...checks.map(checkLine)].join("\n"));
+  const rows = found.map((row) => withReference(row, device));
   return { device: device.name, date: new Date().toISOString().slice(0, 10), peaks, rows, checks };
 }
 

@@ -45,7 +45,7 @@ export const matmulShapes: readonly MatmulShape[] = [
 /** Options of {@linkcode benchMatmul}. */
 export interface MatmulBenchOptions {
   readonly shapes?: readonly MatmulShape[];
-  /** Submits of each shape; the first is not counted. */
+  /** Submits of each shape that are counted. */
   readonly rounds?: number;
   /** Called with every line as it is measured. */
   readonly report?: (row: MatmulRow) => void;
@@ -53,6 +53,9 @@ export interface MatmulBenchOptions {
 
 /** Products of one submit: enough to hide its cost and that of waiting (at least 10 ms on Deno). */
 const FLOPS_A_SUBMIT = 1.5e9;
+
+/** Milliseconds of work that raise the clocks of a GPU. */
+const WARM_MS = 500;
 
 /** Measure products on `device`. */
 export async function benchMatmul(
@@ -82,13 +85,16 @@ async function measure(device: GraftDevice, shape: MatmulShape, rounds: number):
   const left = numbers(M * K, 1), right = numbers(K * N, 2);
   write(program, a, left);
   write(program, b, right);
-  const times: number[] = [];
-  for (let i = 0; i <= rounds; i++) {
+  const once = async () => {
     const start = performance.now();
     run(program);
     await device.gpu.queue.onSubmittedWorkDone();
-    if (i > 0) times.push((performance.now() - start) / count);
-  }
+    return performance.now() - start;
+  };
+  await once(); // compiles
+  for (let spent = 0; !device.software && spent < WARM_MS;) spent += await once();
+  const times: number[] = [];
+  for (let i = 0; i < rounds; i++) times.push(await once() / count);
   const [c] = await read(program, [products[0]!]);
   program.destroy();
   release(store);

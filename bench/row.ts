@@ -19,6 +19,9 @@ export interface Row {
   readonly unit: RateUnit;
   /** Of the measured peak: of multiply-adds for GFLOP/s, of copies for GB/s. */
   readonly share_of_peak?: number;
+  /** The best rate that is known of the same work on such a device (references.ts), and this one beside it. */
+  readonly reference?: number;
+  readonly ratio?: number;
   /** What is known of a training step. */
   readonly step?: StepFigures;
   /** What is known of a model in a format of fewer bits. */
@@ -101,6 +104,7 @@ const COLUMNS: readonly (readonly [title: string, width: number])[] = [
   ["best ms", 10],
   ["rate", 18],
   ["peak", 6],
+  ["ratio", 6],
 ];
 
 /** The line of titles. */
@@ -109,7 +113,9 @@ export function header(): string {
 }
 
 /** One line of the table. */
-export function line({ family, name, shape, error, median, best, rate, unit, share_of_peak, note }: Row): string {
+export function line(
+  { family, name, shape, error, median, best, rate, unit, share_of_peak, ratio, note }: Row,
+): string {
   const cells = [
     family,
     name,
@@ -119,6 +125,7 @@ export function line({ family, name, shape, error, median, best, rate, unit, sha
     digits(best),
     `${digits(rate)} ${unit.padEnd(8)}`,
     share_of_peak === undefined ? "" : `${(100 * share_of_peak).toFixed(0)} %`,
+    ratio === undefined ? "" : ratio.toFixed(2),
   ];
   return `${aligned(cells)}${note === undefined ? "" : `  ${note}`}`.trimEnd();
 }

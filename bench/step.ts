@@ -37,26 +37,27 @@ async function benchRows(context: Context, models: readonly BenchModel[]): Promi
 
 async function measure({ device, peaks, quick }: Context, model: BenchModel): Promise<Row> {
   const { name, B, T, target } = model;
-  const { median, best, flops, ...figures } = await measureStep(device, model);
+  const { median, best, flops, error, ...figures } = await measureStep(device, model);
   const first = quick ? undefined : await firstStep(labelOf(model));
   return {
-    ...{ family: "step", name, shape: `${B}x${T}`, median, best },
+    ...{ family: "step", name, shape: `${B}x${T}`, error, median, best },
     rate: 1000 * B * T / median,
     unit: "tokens/s",
     share_of_peak: shareOf(peaks, flops / median / 1e6, "GFLOP/s"),
     step: { ...figures, ...first ? { first } : {}, ...target === undefined ? {} : { target } },
-    note: noteOf(figures, first),
+    note: noteOf(median, figures, first),
   };
 }
 
 function noteOf(
+  median: number,
   { dispatches, perLayer, joined, encode, scratchBytes, peakBytes }: Omit<NonNullable<Row["step"]>, "first">,
   first: FirstStep | undefined,
 ): string {
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   return [
     `${dispatches} dispatches (${perLayer.toFixed(1)} a layer, ${joined} more without fusion)`,
-    `encoded in ${encode.toFixed(2)} ms`,
+    `encoded in ${encode.toFixed(2)} ms, ${(100 * encode / median).toPrecision(2)} % of the step`,
     `temporaries ${mib(scratchBytes)}`,
     `memory ${mib(peakBytes)}`,
     ...first ? [`first step ${first.cold.toFixed(2)} s cold, ${first.warm.toFixed(2)} s warm`] : [],

@@ -1,5 +1,5 @@
 // A LoRA training step (rank 8 on the family's default targets, clipping, AdamW) on a batch of random tokens.
-import { adamw, type GraftDevice, lora, type Model } from "../mod.ts";
+import { adamw, evaluate, type GraftDevice, lora, type Model } from "../mod.ts";
 import type { Executable } from "../src/gpu/executable.ts";
 import type { Arranged } from "../src/objectives/task.ts";
 import { prepareBatch } from "../src/train/forward.ts";
@@ -19,16 +19,32 @@ export async function loraUpdates(
 }
 
 /** Random tokens that are their own labels. */
-export function randomBatch({ state }: Model, { B, T }: Pick<BenchModel, "B" | "T">): Arranged {
-  const input_ids = Array.from({ length: B }, (_, b) => [...ids(T, state.architecture.V, b + 1)]);
-  return prepareBatch(state, { input_ids, labels: input_ids });
+export function randomBatch(model: Model, sizes: Pick<BenchModel, "B" | "T">): Arranged {
+  const input_ids = randomRows(model, sizes).map((row) => [...row]);
+  return prepareBatch(model.state, { input_ids, labels: input_ids });
+}
+
+function randomRows({ state }: Model, { B, T }: Pick<BenchModel, "B" | "T">): Uint32Array<ArrayBuffer>[] {
+  return Array.from({ length: B }, (_, b) => ids(T, state.architecture.V, b + 1));
+}
+
+/** The loss before the first step: a fresh adapter changes nothing, so it is that of the base. */
+async function baseLoss(model: Model, sizes: Pick<BenchModel, "B" | "T">): Promise<number> {
+  model.disableAdapter();
+  const examples = randomRows(model, sizes).map((row) => ({ ids: row, labels: Int32Array.from(row) }));
+  return (await evaluate(model, { examples }, { batchSize: sizes.B })).loss;
 }
 
 /** Milliseconds a step, and what else there is to say about it. */
 export interface MeasuredStep extends Times, StepFigures {
+  /** Relative difference of the first loss from that of the base, which another program computes. */
+  readonly error: number;
   /** Floating-point operations of the products of one step. */
   readonly flops: number;
 }
+
+/** Milliseconds of steps that raise the clocks of a GPU. */
+const WARM_MS = 500;
 
 /** Rounds of {@linkcode measureStep}: their median is reported. */
 const ROUNDS = { software: 3, gpu: 5 };
@@ -46,9 +62,14 @@ export async function measureStep(
     const kind = device.software ? "software" : "gpu";
     const count = steps[device.software ? 0 : 1];
     await steady.queue(batch, 0); // compiles
-    await steady.loss(0);
+    const first = await steady.loss(0);
+    let i = 1;
+    for (const start = performance.now(); !device.software && performance.now() - start < WARM_MS;) {
+      await steady.queue(batch, i++);
+      await device.gpu.queue.onSubmittedWorkDone();
+    }
     const times: number[] = [], encode: number[] = [];
-    for (let round = 0, i = 1; round < ROUNDS[kind]; round++) {
+    for (let round = 0; round < ROUNDS[kind]; round++) {
       const start = performance.now();
       await steady.queue(batch, i++);
       // Of the step that finds the device idle: a full queue would be waited for. A software driver computes in submit.
@@ -69,7 +90,8 @@ export async function measureStep(
       scratchBytes: Math.max(...programs.map(({ scratchBytes }) => scratchBytes)),
     };
     steady.end();
-    return { ...summary(times), ...figures, flops: 4 * weights * B * T };
+    const error = Math.abs(first / await baseLoss(model, { B, T }) - 1);
+    return { ...summary(times), ...figures, error, flops: 4 * weights * B * T };
   } finally {
     model.destroy();
   }

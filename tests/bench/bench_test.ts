@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "../../bench/main.ts";
 import { GPT2_CONFIG, QWEN3_CONFIG, SMOLLM2_CONFIG } from "../../bench/configs.ts";
 import { chooseModels, labelOf } from "../../bench/models.ts";
+import { H100, SOFTWARE, withReference } from "../../bench/references.ts";
 import { stepTable } from "../../bench/step_table.ts";
 import type { Json } from "../../src/models/config.ts";
 import { architectureOf } from "../../src/models/mod.ts";
@@ -30,10 +31,11 @@ Deno.test({
     const table = await bench("--quick", "--json", "--h100-table");
     console.log(table.err);
     const { rows: [row] }: Report = JSON.parse(table.out);
+    assert(row!.error! < 1e-6, `the first loss differs by ${row!.error} from the base's`);
     assert(row!.step!.dispatches > 50 && row!.step!.encode > 0 && row!.step!.encode <= row!.median);
     assertStringIncludes(table.err, "| stories260K, random | 2 x 32");
     const written: Report = JSON.parse((await bench("--quick", "--json", "generate")).out);
-    assert(written.rows[0]!.rate > 0);
+    assert(written.rows[0]!.rate > 0 && written.rows[0]!.error! < 1e-5);
   },
 });
 
@@ -100,6 +102,30 @@ Deno.test("bench: a comparison finds what lost more than a tenth of its rate", (
   const row: Row = { family: "norm", name: "softmax", shape: "2x3", median: 1, best: 1, rate: 100, unit: "GB/s" };
   assertEquals(slower([{ ...row, rate: 91 }, { ...row, shape: "new", rate: 1 }], [row]), []);
   assertEquals(slower([{ ...row, rate: 89 }], [row]), ["norm softmax 2x3: 89.0 GB/s, was 100"]);
+});
+
+Deno.test("bench: rows are held against the best known rate on such a device", () => {
+  const row: Row = {
+    family: "matmul",
+    name: "1024³ nn",
+    shape: "1024x1024·1024",
+    median: 1,
+    best: 1,
+    rate: 12.35,
+    unit: "GFLOP/s",
+  };
+  const software = withReference(row, { software: true, name: "llvmpipe" });
+  assertEquals([software.reference, software.ratio], [24.7, 12.35 / 24.7]);
+  const h100 = { software: false, name: "NVIDIA H100 80GB HBM3" };
+  assertEquals(withReference(row, h100).reference, 35_300);
+  assertEquals(withReference({ ...row, family: "elementwise", name: "add" }, h100).reference, 3000);
+  assertEquals(withReference(row, { software: false, name: "another card" }), row);
+  assertEquals(withReference({ ...row, name: "7³" }, h100).ratio, undefined);
+  // Every figure belongs to a family that exists.
+  const families = ["matmul", "attention", "norm", "loss", "elementwise", "optimizer", "step"];
+  for (const key of [...Object.keys(H100), ...Object.keys(SOFTWARE)]) {
+    assert(families.includes(key.split(" ")[0]!), key);
+  }
 });
 
 Deno.test("bench: the table of steps says what was met", () => {
