@@ -40,7 +40,12 @@ export type References = string | readonly string[];
  */
 export function bleu(hypotheses: readonly string[], references: readonly References[]): BleuScore {
   checkPairs("BLEU", hypotheses, references);
-  return fromCounts(hypotheses.map((text, i) => count(text, references[i]!)).reduce(plus), ORDER);
+  return bleuOf(hypotheses.map((text, i) => countBleu(text, references[i]!)));
+}
+
+/** BLEU of a corpus whose sentences were counted, at least one. */
+export function bleuOf(counts: readonly BleuCounts[]): BleuScore {
+  return fromCounts(counts.reduce(plus), ORDER);
 }
 
 /**
@@ -49,20 +54,29 @@ export function bleu(hypotheses: readonly string[], references: readonly Referen
  * @throws {UsageError} `metrics/length` if there is no reference.
  */
 export function sentenceBleu(hypothesis: string, references: References): number {
-  const counts = count(hypothesis, references);
+  const counts = countBleu(hypothesis, references);
   return fromCounts(counts, counts.total.filter((n) => n > 0).length).score;
 }
 
-interface Counts {
+/** What BLEU counts in a sentence; the counts of a corpus are their sums. */
+export interface BleuCounts {
+  /** n-grams that the reference has too, for n from 1. */
   readonly correct: readonly number[];
   readonly total: readonly number[];
+  /** Tokens. */
   readonly hypothesis: number;
+  /** Tokens of the closest reference. */
   readonly reference: number;
 }
 
 const orders = Array.from({ length: ORDER }, (_, i) => i + 1);
 
-function count(text: string, references: References): Counts {
+/**
+ * The counts of one sentence.
+ *
+ * @throws {UsageError} `metrics/length` if there is no reference.
+ */
+export function countBleu(text: string, references: References): BleuCounts {
   const tokens = tokenize13a(text);
   const right = [references].flat().map(tokenize13a);
   if (right.length === 0) {
@@ -87,7 +101,7 @@ function most(counts: readonly ReadonlyMap<string, number>[]): Map<string, numbe
   return result;
 }
 
-function plus(a: Counts, b: Counts): Counts {
+function plus(a: BleuCounts, b: BleuCounts): BleuCounts {
   const sum = (x: readonly number[], y: readonly number[]) => x.map((v, i) => v + y[i]!);
   return {
     correct: sum(a.correct, b.correct),
@@ -97,7 +111,7 @@ function plus(a: Counts, b: Counts): Counts {
   };
 }
 
-function fromCounts({ correct, total, hypothesis, reference }: Counts, order: number): BleuScore {
+function fromCounts({ correct, total, hypothesis, reference }: BleuCounts, order: number): BleuScore {
   const brevityPenalty = hypothesis >= reference ? 1 : hypothesis > 0 ? Math.exp(1 - reference / hypothesis) : 0;
   const lengths = { brevityPenalty, hypothesisLength: hypothesis, referenceLength: reference };
   if (correct.every((n) => n === 0)) return { score: 0, precisions: orders.map(() => 0), ...lengths };

@@ -39,15 +39,27 @@ export function bootstrap(
   metric: (drawn: readonly number[]) => number,
   { draws = 1000, confidence = 0.95, seed = 42 }: BootstrapOptions = {},
 ): Interval {
+  return intervalOf(Array.from({ length: draws }, (_, draw) => metric(drawItems(items, { seed, draw }))), confidence);
+}
+
+/**
+ * Numbers of items, drawn with replacement, as many as there are.
+ *
+ * @throws {UsageError} `metrics/length` if there are none.
+ */
+export function drawItems(items: number, { seed, draw }: { readonly seed: number; readonly draw: number }): number[] {
   if (items < 1) throw new UsageError("metrics/length", "Cannot draw from no items");
-  const values = Array.from({ length: draws }, (_, draw) => {
-    const key = randomKey(seed, "bootstrap", draw);
-    return metric(Array.from({ length: items }, (_, i) => random(key, i) % items));
-  }).sort((a, b) => a - b);
+  const key = randomKey(seed, "bootstrap", draw);
+  return Array.from({ length: items }, (_, i) => random(key, i) % items);
+}
+
+/** The middle of values of draws; draws in which the metric is undefined do not count. NaN where all are. */
+export function intervalOf(drawn: readonly number[], confidence = 0.95): Interval {
+  const values = drawn.filter((x) => !Number.isNaN(x)).sort((a, b) => a - b);
   const at = (share: number) => {
-    const place = share * (draws - 1), below = Math.floor(place);
-    const next = values[Math.min(below + 1, draws - 1)]!;
-    return values[below]! + (place - below) * (next - values[below]!);
+    const place = share * (values.length - 1), below = Math.floor(place);
+    const low = values[below] ?? NaN, next = values[below + 1] ?? low;
+    return low === next ? low : low + (place - below) * (next - low);
   };
   return { low: at((1 - confidence) / 2), high: at((1 + confidence) / 2) };
 }

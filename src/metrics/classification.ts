@@ -85,9 +85,13 @@ export function classificationReport(
   references: readonly Label[],
   labels?: readonly Label[],
 ): ClassificationReport {
-  const confusion = confusionMatrix(predictions, references, labels);
+  return reportOf(confusionMatrix(predictions, references, labels));
+}
+
+/** The report of counts, at least one. */
+export function reportOf(confusion: ConfusionMatrix): ClassificationReport {
   const { counts } = confusion;
-  const total = references.length;
+  const total = counts.flat().reduce((a, b) => a + b, 0);
   const actual = counts.map((row) => row.reduce((a, b) => a + b, 0));
   const predicted = counts.map((_, j) => counts.reduce((sum, row) => sum + row[j]!, 0));
   const right = counts.map((row, i) => row[i]!);

@@ -15,8 +15,20 @@ export {
   type Label,
   type Scores,
 } from "./classification.ts";
+export { compareMeasurements, type Comparison, type Estimate } from "./compare.ts";
 export { entities, type Entity, type EntityScores, entityScores } from "./entities.ts";
-export { perplexity, type TokenLoss } from "./perplexity.ts";
+export {
+  measureClasses,
+  measureEntities,
+  measureMemberships,
+  type Measurement,
+  measureNumbers,
+  measureTexts,
+  measureTokens,
+  TEXT_METRICS,
+  type TextMetric,
+} from "./measurements.ts";
+export { perplexity, type TokenLoss, type TokenRow } from "./perplexity.ts";
 export { type RegressionReport, regressionReport } from "./regression.ts";
 export { rouge, type RougeOptions, type RougeScores, rougeTokens } from "./rouge.ts";
 export { tokenize13a } from "./tokenize_13a.ts";

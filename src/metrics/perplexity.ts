@@ -8,6 +8,16 @@ export interface TokenLoss {
   readonly tokens: number;
 }
 
+/** Sums over the tokens of a row. */
+export interface TokenRow {
+  /** Nats. */
+  readonly loss: number;
+  /** Tokens that were predicted. */
+  readonly tokens: number;
+  /** Those that were the likeliest. */
+  readonly correct: number;
+}
+
 /**
  * Mean loss over parts of a text, every token weighing the same, and its perplexity.
  *

@@ -9,6 +9,9 @@ import type { ArrangeOptions, ArrayInput } from "./task.ts";
 /** Rows are padded to a multiple of this many tokens, so that few program shapes serve all batches. */
 export const LENGTH_MULTIPLE = 32;
 
+/** Labelled positions are padded to a power of two, so that few program shapes serve all batches; at least to this. */
+const FEWEST = 16;
+
 /** Tokens of a batch, padded on the right to T positions. */
 export interface ArrangedTokens {
   readonly B: number;
@@ -88,6 +91,25 @@ export function tokenLabels(
     for (let t = shift; t < Math.min(row.length, T); t++) result[b * T + t - shift] = row[t]!;
   }
   return result;
+}
+
+/** Positions with a label, and the labels. */
+export interface Labelled {
+  readonly rows: Uint32Array<ArrayBuffer>;
+  readonly labels: Int32Array<ArrayBuffer>;
+}
+
+/** The positions whose label counts, `items` of them; behind them the first position, with labels of -100. */
+export function packLabelled(labels: Int32Array, items: number): Labelled {
+  const length = Math.min(labels.length, Math.max(FEWEST, 2 ** Math.ceil(Math.log2(Math.max(1, items)))));
+  const packed = { rows: new Uint32Array(length), labels: new Int32Array(length).fill(IGNORE) };
+  let at = 0;
+  for (const [n, label] of labels.entries()) {
+    if (label === IGNORE) continue;
+    packed.rows[at] = n;
+    packed.labels[at++] = label;
+  }
+  return packed;
 }
 
 function paddedInFront(rows: Batch["attention_mask"]): boolean {

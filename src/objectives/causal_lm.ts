@@ -30,6 +30,7 @@ export function causalLm({ vocabSize: V }: { readonly vocabSize: number }): Task
     criterion: (logits, { labels }, { scale, smoothing = 0 }) =>
       crossEntropy(logits, labels!, { smoothing, reduction: "sum", scaleBy: scale }),
     loss: causalLmLoss,
+    tokens: { hidden: (m, architecture, { input_ids }) => architecture.hidden(m, input_ids), logits: hiddenLogits },
   };
 }
 
@@ -56,6 +57,11 @@ export function causalLmLoss(
 /** The logits [N, V] of a batch. */
 export function causalLmLogits(m: ModelScope, architecture: Architecture, tokens: Value): Value {
   const hidden = architecture.hidden(m, tokens);
+  return hiddenLogits(m, architecture, hidden);
+}
+
+/** The logits [N, V] of hidden states h[N, D]. */
+export function hiddenLogits(m: ModelScope, architecture: Architecture, hidden: Value): Value {
   const { info, weight } = architecture.head!(m);
   return m.graph.scope(info.path, () => applySite(m, info, hidden, weight));
 }

@@ -7,12 +7,9 @@ import { checkBatch } from "../data/batch.ts";
 import { IGNORE } from "../data/labels.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { gatherRows } from "../ops/embedding.ts";
-import { arrangeTokens, countLabels, tokenLabels, words } from "./arrange.ts";
+import { arrangeTokens, countLabels, packLabelled, tokenLabels, words } from "./arrange.ts";
 import { headOf, hiddenStates } from "./head.ts";
 import type { Task } from "./task.ts";
-
-/** Labelled positions are padded to a power of two, so that few program shapes serve all batches; at least to this. */
-const FEWEST = 16;
 
 /** Predicting hidden tokens from both sides. */
 export function maskedLm({ vocabSize: V }: { readonly vocabSize: number }): Task {
@@ -48,25 +45,14 @@ export function maskedLm({ vocabSize: V }: { readonly vocabSize: number }): Task
     shape: ({ B, T }) => [B, T, V],
     criterion: (logits, { labels }, { scale, smoothing = 0 }) =>
       crossEntropy(logits, labels!, { smoothing, reduction: "sum", scaleBy: scale }),
+    tokens: {
+      hidden: hiddenStates,
+      logits: (m, architecture, hidden) => headOf(architecture, "masked-lm").logits(m, hidden, V),
+    },
     loss(m, architecture, inputs, { scale, smoothing = 0 }) {
       const hidden = gatherRows(hiddenStates(m, architecture, inputs), inputs.labelled!);
       const logits = headOf(architecture, "masked-lm").logits(m, hidden, V);
       return crossEntropy(logits, inputs.labelled_labels!, { smoothing, reduction: "sum", scaleBy: scale });
     },
   };
-}
-
-function packLabelled(
-  labels: Int32Array,
-  items: number,
-): { readonly rows: Uint32Array<ArrayBuffer>; readonly labels: Int32Array<ArrayBuffer> } {
-  const length = Math.min(labels.length, Math.max(FEWEST, 2 ** Math.ceil(Math.log2(Math.max(1, items)))));
-  const packed = { rows: new Uint32Array(length), labels: new Int32Array(length).fill(IGNORE) };
-  let at = 0;
-  for (const [n, label] of labels.entries()) {
-    if (label === IGNORE) continue;
-    packed.rows[at] = n;
-    packed.labels[at++] = label;
-  }
-  return packed;
 }

@@ -11,7 +11,7 @@ import type { ModelScope } from "../nn/scope.ts";
 import { fullSource } from "../nn/source.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { arrangeTokens, countLabels, tokenLabels, words } from "./arrange.ts";
-import { causalLmLogits, causalLmLoss } from "./causal_lm.ts";
+import { causalLmLogits, causalLmLoss, hiddenLogits } from "./causal_lm.ts";
 import type { Inputs, Task } from "./task.ts";
 
 /** Writing one text from another. */
@@ -48,6 +48,11 @@ export function seq2seqLm({ vocabSize: V }: { readonly vocabSize: number }): Tas
     shape: ({ B, T }) => [B, T, V],
     criterion: (logits, { labels }, { scale, smoothing = 0 }) =>
       crossEntropy(logits, labels!, { smoothing, reduction: "sum", scaleBy: scale }),
+    tokens: {
+      hidden: (m, architecture, inputs) =>
+        architecture.hidden(decoderScope(m, architecture, inputs), inputs.decoder_input_ids!),
+      logits: hiddenLogits,
+    },
     loss(m, architecture, inputs, options) {
       const given = { ...inputs, input_ids: inputs.decoder_input_ids! };
       return causalLmLoss(decoderScope(m, architecture, inputs), architecture, given, options);

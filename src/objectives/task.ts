@@ -92,8 +92,18 @@ export interface Task {
   shape(sizes: Pick<Arranged, "B" | "T">): Shape;
   /** The loss [1] of logits. */
   criterion(logits: Value, inputs: Inputs, options: LossOptions): Value;
+  /** Where labels are tokens: hidden states [N, D], and the logits [n, V] of any rows of them. */
+  readonly tokens?: TokenStates;
   /** The loss [1] of a batch where it need not have all logits in memory; by default the criterion of the logits. */
   loss?(m: ModelScope, architecture: Architecture, inputs: Inputs, options: LossOptions): Value;
+}
+
+/** A language model in two parts: rows without a label need no logits. */
+export interface TokenStates {
+  /** The states of all rows, in the order of the labels. */
+  hidden(m: ModelScope, architecture: Architecture, inputs: Inputs): Value;
+  /** The logits of some of them. */
+  logits(m: ModelScope, architecture: Architecture, hidden: Value): Value;
 }
 
 /** The loss [1] of a batch. */

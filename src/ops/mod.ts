@@ -106,5 +106,6 @@ export { mse, type MseOptions } from "./mse.ts";
 export { sliceColumns, type SliceColumnsOptions } from "./slice_columns.ts";
 export { softcap } from "./softcap.ts";
 export { softmax } from "./softmax.ts";
+export { recordTokenScores, type TokenScoreInputs } from "./token_scores.ts";
 export { dot, mean, rowSum, sum } from "./sum.ts";
 export { type Word } from "./word.ts";
