@@ -82,7 +82,7 @@ export { type CombineAdaptersOptions } from "./src/train/combine.ts";
 export { type Combination } from "./src/adapters/combine.ts";
 export { type MajoritySign } from "./src/adapters/task_arithmetic.ts";
 export { type SaveMergedOptions } from "./src/train/merge.ts";
-export { type LoadAdapterOptions } from "./src/train/adapters.ts";
+export { type LoadAdapterOptions, type SaveAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
 export {
   type AnswerPrediction,

@@ -4,7 +4,7 @@
 //   W' = W + s·B·A                       (transposed where W is stored [In, Out])
 import type { Value } from "../graph/graph.ts";
 import type { Adapter, LinearSite } from "../nn/adapter.ts";
-import type { Init, SiteInfo } from "../nn/scope.ts";
+import type { AdapterInit, SiteInfo } from "../nn/scope.ts";
 import { dropout } from "../ops/dropout.ts";
 import { add } from "../ops/elementwise.ts";
 import { loraLinear } from "../ops/lora_linear.ts";
@@ -12,6 +12,8 @@ import { matmul } from "../ops/matmul.ts";
 import { doraMerge, doraSite } from "./dora.ts";
 import { PREFIX, trainedName } from "./full.ts";
 import type { LoraConfig } from "./lora_config.ts";
+import { startNames } from "./lora_file.ts";
+import { factorInits, isPrincipal, principalInits } from "./lora_init.ts";
 import { suffixMatch } from "./pattern.ts";
 import { type Base, resolveTargets } from "./resolve.ts";
 import { targetMatcher } from "./targets.ts";
@@ -39,48 +41,76 @@ export function loraSite({ rank, alpha, rankPattern, alphaPattern, rslora }: Lor
   return { R, alpha: a, scale: rslora ? a / Math.sqrt(R) : a / R };
 }
 
-/** How A starts, for a given `init_lora_weights`; B starts at zero except with `false`. */
-function inits(config: LoraConfig, In: number, R: number): { readonly a: Init; readonly b: Init } {
-  const kaiming = (fan: number): Init => ({ kind: "uniform", bound: 1 / Math.sqrt(fan) });
-  if (config.init === "gaussian") return { a: { kind: "normal", std: 1 / R }, b: { kind: "zeros" } };
-  return { a: kaiming(In), b: config.init ? { kind: "zeros" } : kaiming(R) };
+interface Factors {
+  readonly a: Value;
+  readonly b: Value;
+  readonly scale: number;
+  /** What they started as, where that is taken away again. */
+  readonly start?: { readonly a: Value; readonly b: Value };
+}
+
+/** The factors of one target. */
+function factorsOf(config: LoraConfig, { m, path, In, Out, transposed, weight }: LinearSite): Factors {
+  const { R, scale } = loraSite(config, path);
+  const { leaves, graph } = m, { init } = config;
+  const site = { path, In, Out, R, scale, transposed, weight: weight.name };
+  const names = { a: `${PREFIX}${path}.lora_A.weight`, b: `${PREFIX}${path}.lora_B.weight` };
+  if (!isPrincipal(init)) {
+    const { a, b } = factorInits(init, site);
+    return { a: leaves.param(graph, names.a, [R, In], a), b: leaves.param(graph, names.b, [Out, R], b), scale };
+  }
+  const starts = startNames(path);
+  const first = principalInits(init, site, starts.b);
+  const start = {
+    b: leaves.frozen(graph, starts.b, [Out, R], first.b, { derived: true }),
+    a: leaves.frozen(graph, starts.a, [R, In], first.a, { derived: true }),
+  };
+  const copy = (from: string): AdapterInit => ({
+    kind: "base",
+    weight: weight.name,
+    make: (_, { tensor }) => tensor(from).slice(),
+  });
+  return {
+    a: leaves.param(graph, names.a, [R, In], copy(starts.a)),
+    b: leaves.param(graph, names.b, [Out, R], copy(starts.b)),
+    ...{ scale, start },
+  };
 }
 
 /** LoRA as a method: what it does at each linear map. */
 export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
   const matches = targetMatcher(config);
-  const factors = ({ m, path, In, Out }: LinearSite) => {
-    const { R, scale } = loraSite(config, path);
-    const { a, b } = inits(config, In, R);
-    return {
-      a: m.leaves.param(m.graph, `${PREFIX}${path}.lora_A.weight`, [R, In], a),
-      b: m.leaves.param(m.graph, `${PREFIX}${path}.lora_B.weight`, [Out, R], b),
-      scale,
-    };
-  };
+  const factors = (site: LinearSite) => factorsOf(config, site);
   const adapts = (site: SiteInfo) => site.kind !== "norm" && site.kind !== "embedding" && matches(site);
   return {
     type: "LORA",
     adapts,
     trains: trainedName(config, (path) => matches({ path, In: 0, Out: 0, transposed: false, output: false })),
     linear(site, x) {
-      const { a, b, scale } = factors(site);
+      const { a, b, scale, start } = factors(site);
       const { m: { graph, leaves }, transposed, bias } = site;
       const p = mode === "train" ? config.dropout : 0;
       const dropped = p > 0 ? dropout(x, leaves.scalars(graph), { p, stream: leaves.stream(site.path) }) : x;
       if (config.dora) return doraSite(site, { a, b, scale }, x, dropped);
-      if (!site.plain) return add(site.base(x), lowRank(dropped, a, b, scale));
-      return loraLinear(x, dropped, site.weight, a, b, { transposed, scale, ...(bias ? { bias } : {}) });
+      const y = site.plain
+        ? loraLinear(x, dropped, site.weight, a, b, { transposed, scale, ...(bias ? { bias } : {}) })
+        : add(site.base(x), lowRank(dropped, a, b, scale));
+      return start ? add(y, lowRank(x, start.a, start.b, -scale)) : y;
     },
     merge(site) {
-      const { a, b, scale } = factors(site);
-      const delta = site.transposed
-        ? matmul(a, b, { ta: true, tb: true, alpha: scale }) // [In, Out]
-        : matmul(b, a, { alpha: scale }); //                     [Out, In]
-      const weight = add(site.weight, delta);
+      const { a, b, scale, start } = factors(site);
+      const sum = add(site.weight, product(site, a, b, scale));
+      const weight = start ? add(sum, product(site, start.a, start.b, -scale)) : sum;
       return config.dora ? doraMerge(site, { a, b, scale }, weight) : { weight };
     },
   };
+}
+
+/** s·B·A, stored like the site's weight. */
+function product({ transposed }: LinearSite, a: Value, b: Value, scale: number): Value {
+  return transposed
+    ? matmul(a, b, { ta: true, tb: true, alpha: scale }) // [In, Out]
+    : matmul(b, a, { alpha: scale }); //                     [Out, In]
 }
 
 /** s·(x·Aᵀ)·Bᵀ, where the base is not a plain product that could do it too. */

@@ -2,6 +2,7 @@
 import { ConfigError, printable } from "../core/errors.ts";
 import type { AdapterContext } from "./fields.ts";
 import { BIAS_RULES, type BiasRule } from "./full.ts";
+import { isLoraInit, isPrincipal, type LoraInit } from "./lora_init.ts";
 import type { ModuleNames, TargetRules } from "./targets.ts";
 
 /** Settings of LoRA, complete. */
@@ -21,8 +22,11 @@ export interface LoraConfig extends TargetRules {
   readonly rankPattern: Readonly<Record<string, number>>;
   /** Module pattern → alpha. */
   readonly alphaPattern: Readonly<Record<string, number>>;
-  /** Kaiming-uniform A and zero B; `"gaussian"`: normal A; `false`: both random. */
-  readonly init: boolean | "gaussian";
+  /**
+   * How A and B start: uniform A and zero B; `"gaussian"`: normal A; `false`: both random; `"orthogonal"`: both random
+   * with B·A = 0; `"pissa"`, `"pissa_niter_4"`, `"olora"`: from the base's weights.
+   */
+  readonly init: LoraInit;
   readonly excludeModules: ModuleNames | null;
   readonly layersToTransform: number | readonly number[] | null;
   readonly layersPattern: string | readonly string[] | null;
@@ -102,7 +106,17 @@ function problemsOf(config: LoraConfig): Problem[] {
   check("use_dora", config.dora, "true or false", typeof config.dora === "boolean");
   numbers("rank_pattern", config.rankPattern, rank);
   numbers("alpha_pattern", config.alphaPattern, alpha);
-  check("init_lora_weights", init, 'true, false or "gaussian"', typeof init === "boolean" || init === "gaussian");
+  check("init_lora_weights", init, INITS, isLoraInit(init));
+  if (isPrincipal(init) && config.dora) {
+    wrong.push([
+      "init_lora_weights",
+      `cannot be ${JSON.stringify(init)} with use_dora: the base would not be its start`,
+    ]);
+  }
+  const odd = [config.rank, ...Object.values(config.rankPattern ?? {})].find((r) => r % 2 !== 0);
+  if (init === "orthogonal" && odd !== undefined) {
+    wrong.push(["init_lora_weights", `can be "orthogonal" with even ranks only: received ${odd}`]);
+  }
   texts("target_modules", config.targetModules);
   texts("exclude_modules", config.excludeModules ?? []);
   texts("layers_pattern", config.layersPattern ?? []);
@@ -113,6 +127,11 @@ function problemsOf(config: LoraConfig): Problem[] {
   check("layers_to_transform", layers, "a layer number or a list of them", isLayers);
   return wrong;
 }
+
+const INITS = 'true, false, "gaussian", "orthogonal", "pissa", "pissa_niter_<N>" or "olora"';
+
+// What these make of the base is in the file; how they came about means nothing to who loads it.
+const FINISHED_INITS: readonly unknown[] = ["eva", "mica"];
 
 function isText(value: unknown): value is string {
   return typeof value === "string";
@@ -170,7 +189,7 @@ export function loraFromJson(json: Readonly<Record<string, unknown>>): LoraConfi
     dora: json.use_dora ?? false,
     rankPattern: json.rank_pattern ?? {},
     alphaPattern: json.alpha_pattern ?? {},
-    init: json.init_lora_weights ?? true,
+    init: FINISHED_INITS.includes(json.init_lora_weights) ? true : json.init_lora_weights ?? true,
     targetModules: json.target_modules ?? [],
     excludeModules: json.exclude_modules ?? null,
     layersToTransform: json.layers_to_transform ?? null,

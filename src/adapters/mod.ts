@@ -6,12 +6,14 @@ import { type BitfitConfig, bitfitFile } from "./bitfit_config.ts";
 import { bottleneckAdapter } from "./bottleneck.ts";
 import { type BottleneckConfig, bottleneckFile } from "./bottleneck_config.ts";
 import type { AdapterContext } from "./fields.ts";
+import type { FileForm } from "./file_form.ts";
 import { ia3Adapter, resolveIa3 } from "./ia3.ts";
 import { type Ia3Config, ia3File } from "./ia3_config.ts";
 import { lnTuningAdapter, resolveLnTuning } from "./ln_tuning.ts";
 import { type LnTuningConfig, lnTuningFile } from "./ln_tuning_config.ts";
 import { loraAdapter, type Mode, resolveLora } from "./lora.ts";
 import { type LoraConfig, loraFromJson, loraToJson } from "./lora_config.ts";
+import { loraFileForm } from "./lora_file.ts";
 import { pTuningAdapter, resolvePTuning } from "./p_tuning.ts";
 import { type PTuningConfig, pTuningFile } from "./p_tuning_config.ts";
 import { prefixTuningAdapter, resolvePrefixTuning } from "./prefix_tuning.ts";
@@ -40,11 +42,16 @@ interface Method<C extends AdapterConfig> {
   readonly resolve: (config: C, base: Base) => C;
   readonly fromJson: (json: Readonly<Record<string, unknown>>) => C;
   readonly toJson: (config: C, context: AdapterContext) => Record<string, unknown>;
+  /** What is saved, where that is not what is trained. */
+  readonly fileForm?: (config: C, tensors: FileForm<C>["tensors"]) => FileForm<C>;
 }
 
 /** One line for each method. */
 export const methods = {
-  LORA: { build: loraAdapter, resolve: resolveLora, fromJson: loraFromJson, toJson: loraToJson },
+  LORA: {
+    ...{ build: loraAdapter, resolve: resolveLora, fromJson: loraFromJson, toJson: loraToJson },
+    fileForm: loraFileForm,
+  },
   IA3: { build: ia3Adapter, resolve: resolveIa3, ...ia3File },
   VERA: { build: veraAdapter, resolve: resolveVera, ...veraFile },
   LN_TUNING: { build: lnTuningAdapter, resolve: resolveLnTuning, ...lnTuningFile },
@@ -91,6 +98,14 @@ export function resolveAdapter(config: AdapterConfig, base: Base): AdapterConfig
 /** The method with these settings, as it acts in training or in evaluation. */
 export function buildAdapter(config: AdapterConfig, mode: Mode): Adapter {
   return methodOf(config).build(config, mode);
+}
+
+/** Settings and tensors as they are saved; those that follow from the base may be among the given ones. */
+export function adapterFileForm(
+  config: AdapterConfig,
+  tensors: FileForm<AdapterConfig>["tensors"],
+): FileForm<AdapterConfig> {
+  return methodOf(config).fileForm?.(config, tensors) ?? { config, tensors };
 }
 
 /** The fields of adapter_config.json. */

@@ -31,6 +31,11 @@ export const methodFields = {
   alpha: real("the adapter is scaled by alpha / rank", { default: 16 }),
   dropout: real("share of the adapter's input that is dropped", { default: 0, min: 0, below: 1 }),
   rslora: flag("scale by alpha / √rank instead"),
+  init: choice(
+    "how the factors start (uniform A, zero B); pissa and olora start from the base's weights",
+    ["gaussian", "orthogonal", "pissa", "pissa_niter_4", "pissa_niter_16", "olora"],
+    { placeholder: "NAME" },
+  ),
   targetModules: text("modules to adapt: a,b, all-linear, or a regular expression (the family's usual ones)", {
     placeholder: "NAMES",
   }),
@@ -61,6 +66,7 @@ const MEANT_FOR: { readonly [K in Exclude<keyof MethodSettings, "method">]: read
   alpha: LOW_RANK,
   dropout: [...LOW_RANK, "vera", "bottleneck"],
   rslora: LOW_RANK,
+  init: LOW_RANK,
   targetModules: TARGETED,
   feedforwardModules: ["ia3"],
   bias: [...LOW_RANK, "vera"],
@@ -106,7 +112,7 @@ export function methodConfig(settings: MethodSettings): AdapterConfig | undefine
     case "dora": {
       const trained = bias === "targets" ? "lora_only" : bias;
       const options = { rank: rank ?? 8, alpha, dropout, rslora, bias: trained, targetModules, modulesToSave } as const;
-      return lora({ ...options, dora: method === "dora" });
+      return lora({ ...options, dora: method === "dora", ...(settings.init ? { init: settings.init } : {}) });
     }
     case "vera": {
       const trained = bias === "targets" ? "vera_only" : bias;

@@ -1,5 +1,13 @@
 // Adapters on a model: added fresh, loaded, saved, chosen. A file is used completely or not at all.
-import { type AdapterConfig, adapterFromJson, adapterToJson, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
+import type { FileForm } from "../adapters/file_form.ts";
+import {
+  type AdapterConfig,
+  adapterFileForm,
+  adapterFromJson,
+  adapterToJson,
+  buildAdapter,
+  resolveAdapter,
+} from "../adapters/mod.ts";
 import { size } from "../core/dims.ts";
 import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
@@ -81,6 +89,9 @@ export async function loadAdapter(
   const given = file.encoder ? trainedTensors(file, adapter) : file.tensors;
   checkKeys(path, savedTensors(adapter.tensors), given);
   file.warnings.forEach(warn);
+  if (config.type === "LORA" && /^pissa_niter/.test(String(config.init))) {
+    warn("The adapter was not converted when it was saved, and its random start can only be found again nearly.");
+  }
   const unknown = Object.keys(config.unknown);
   if (unknown.length > 0) warn(`adapter_config.json has unknown fields: ${unknown.map(printable).join(", ")}`);
   const tensors = new Map([...given].map(([key, { data }]) => [key, data] as const));
@@ -95,18 +106,39 @@ function trainedTensors({ tensors, encoder }: AdapterFile, { config }: AdapterSt
   return new Map([...tensors].filter(([name]) => name !== "prompt_embeddings").concat([...encoder!]));
 }
 
+/** Options of {@linkcode saveAdapter}. */
+export interface SaveAdapterOptions {
+  /** Which one; the one in use by default. */
+  readonly name?: string;
+  /**
+   * Save PiSSA and OLoRA as a plain LoRA of twice the rank, which is right on the base as it is (true). Without, the
+   * file holds what is trained, as PEFT's does, and whoever loads it must find the same start again.
+   */
+  readonly convert?: boolean;
+}
+
+/** Settings and tensors of an adapter as they are saved. */
+export async function savedForm(
+  state: ModelState,
+  adapter: AdapterState,
+  { convert = true }: Pick<SaveAdapterOptions, "convert"> = {},
+): Promise<FileForm<AdapterConfig>> {
+  const values = await adapterTensors(state, adapter, { derived: true });
+  const all = new Map([...values].map(([key, data]) => [key, { shape: adapter.tensors.get(key)!.shape, data }]));
+  const { config, tensors } = convert ? adapterFileForm(adapter.config, all) : { config: adapter.config, tensors: all };
+  return { config, tensors: new Map([...tensors].filter(([key]) => !adapter.tensors.get(key)?.frozen?.derived)) };
+}
+
 /** See {@linkcode Model.saveAdapter}. */
 export async function saveAdapter(
   state: ModelState,
   path: string,
-  { name }: { readonly name?: string } = {},
+  { name, convert }: SaveAdapterOptions = {},
 ): Promise<void> {
   const adapter = requireAdapter(state, name);
-  const { config, tensors, targets } = adapter;
-  const values = await adapterTensors(state, adapter);
+  const { targets } = adapter;
+  const { config, tensors } = await savedForm(state, adapter, convert === undefined ? {} : { convert });
   const made = await madeTensors(state, adapter);
-  const shaped = ([key, data]: readonly [string, Float32Array]) =>
-    [key, { shape: tensors.get(key)!.shape, data }] as const;
   const isEncoder = (key: string) => made.size > 0 && !key.startsWith("base_model.");
   const json = adapterToJson(config, {
     baseModel: state.path === undefined ? null : hubNameOf(state.path),
@@ -116,8 +148,8 @@ export async function saveAdapter(
   await writeAdapterFolder(path, {
     config: json,
     ...(state.task.trains.length > 0 ? { model: state.config } : {}),
-    tensors: new Map([...made, ...[...values].filter(([key]) => !isEncoder(key)).map(shaped)]),
-    ...(made.size > 0 ? { encoder: new Map([...values].filter(([key]) => isEncoder(key)).map(shaped)) } : {}),
+    tensors: new Map([...made, ...[...tensors].filter(([key]) => !isEncoder(key))]),
+    ...(made.size > 0 ? { encoder: new Map([...tensors].filter(([key]) => isEncoder(key))) } : {}),
   });
 }
 

@@ -7,9 +7,10 @@ import { lora, type LoraConfig } from "../adapters/lora_config.ts";
 import { matrix } from "../core/linalg.ts";
 import { printable, UsageError } from "../core/errors.ts";
 import type { MajoritySign } from "../adapters/task_arithmetic.ts";
-import { prepare, use } from "./adapters.ts";
+import { prepare, savedForm, use } from "./adapters.ts";
+import { savedTensors } from "./leaves.ts";
 import type { AdapterState, ModelState } from "./state.ts";
-import { adapterTensors, knownAdapter, writeAdapter } from "./tensors.ts";
+import { knownAdapter, writeAdapter } from "./tensors.ts";
 
 /** Options of {@linkcode Model.combineAdapters}. */
 export interface CombineAdaptersOptions {
@@ -39,7 +40,8 @@ export async function combineAdapters(
   const sources = names.map((name) => knownAdapter(state, name));
   const { weights = names.map(() => 1), density = 1 } = options;
   check(sources, options, weights);
-  const modules = await Promise.all(sources.map((source) => factors(state, source)));
+  const modules: Map<string, Factors>[] = [];
+  for (const source of sources) modules.push(await factors(state, source));
   const paths = [...new Set(modules.flatMap((found) => [...found.keys()]))];
   const configs = sources.map(({ config }) => config as LoraConfig);
   const rank = options.rank ?? Math.max(...configs.map((config) => config.rank));
@@ -84,15 +86,14 @@ interface Factors extends Omit<LowRank, "weight"> {
 
 /** What an adapter adds at each module. */
 async function factors(state: ModelState, source: AdapterState): Promise<Map<string, Factors>> {
-  const tensors = await adapterTensors(state, source);
-  const config = source.config as LoraConfig;
+  const { config, tensors } = await savedForm(state, source);
   const found = new Map<string, Factors>();
   const read = (name: string) => {
-    const [rows = 0, cols = 0] = source.tensors.get(name)!.shape;
-    return matrix(rows, cols, tensors.get(name)!);
+    const { shape: [rows = 0, cols = 0], data } = tensors.get(name)!;
+    return matrix(rows, cols, data);
   };
   for (const path of source.targets) {
-    const { scale } = loraSite(config, path);
+    const { scale } = loraSite(config as LoraConfig, path);
     const table = tensors.has(`${PREFIX}${path}.lora_embedding_A`);
     const [a, b] = table ? ["lora_embedding_A", "lora_embedding_B"] : ["lora_A.weight", "lora_B.weight"];
     found.set(path, { a: read(`${PREFIX}${path}.${a}`), b: read(`${PREFIX}${path}.${b}`), scale, table });
@@ -139,7 +140,9 @@ function check(
 /** Why an adapter is more than products B·A. */
 function notPlain({ config, tensors, targets }: AdapterState): string | undefined {
   if (config.type !== "LORA") return `is of type ${config.type}: only LoRA adapters can be combined`;
-  const extra = [...tensors.keys()].filter((name) => !/\.lora_(A|B)\.weight$|\.lora_embedding_[AB]$/.test(name));
+  const extra = [...savedTensors(tensors).keys()].filter((name) =>
+    !/\.lora_(A|B)\.weight$|\.lora_embedding_[AB]$/.test(name)
+  );
   if (extra.length > 0) return `has more than factors A and B: ${printable(extra[0]!)}`;
   return targets.length === 0 ? "adapts no module" : undefined;
 }

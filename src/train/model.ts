@@ -11,6 +11,7 @@ import {
   loadAdapter,
   type LoadAdapterOptions,
   saveAdapter,
+  type SaveAdapterOptions,
   setAdapter,
 } from "./adapters.ts";
 import { combineAdapters, type CombineAdaptersOptions } from "./combine.ts";
@@ -120,7 +121,7 @@ export class Model {
   }
 
   /** Save an adapter, the one in use by default, as PEFT does: adapter_config.json and adapter_model.safetensors. */
-  saveAdapter(path: string, options: { readonly name?: string } = {}): Promise<void> {
+  saveAdapter(path: string, options: SaveAdapterOptions = {}): Promise<void> {
     return this.queue(() => saveAdapter(this.state, path, options));
   }
 

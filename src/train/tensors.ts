@@ -85,10 +85,11 @@ export function knownAdapter({ adapters }: ModelState, name: string): AdapterSta
 export async function adapterTensors(
   state: ModelState,
   { name: adapter, layout, tensors }: AdapterState = requireAdapter(state),
+  { derived = false }: { readonly derived?: boolean } = {},
 ): Promise<Map<string, Float32Array>> {
   const trained = await readFlat(state, layout);
   const all = new Map<string, Float32Array>();
-  for (const { name, shape, frozen } of savedTensors(tensors).values()) {
+  for (const { name, shape, frozen } of (derived ? tensors : savedTensors(tensors)).values()) {
     const buffer = state.store.buffers.get(frozenName(adapter, name));
     const values = frozen
       ? await readBack(state.device, name, [{ buffer: buffer!, offset: 0, length: size(shape) }])

@@ -73,7 +73,7 @@ Deno.test("config: all wrong values are listed together, under the first one's c
     use_rslora: "true",
     rank_pattern: { q_proj: 0, "\x1b[2J": -1 },
     alpha_pattern: [1],
-    init_lora_weights: "pissa",
+    init_lora_weights: "loftq",
     target_modules: ["q_proj", 3],
     exclude_modules: {},
     layers_to_transform: [0.5],
