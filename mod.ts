@@ -51,6 +51,8 @@ export { type Batch, type BatchSize, checkBatch, type CheckBatchOptions } from "
 export { batches, type BatchesOptions, collate, type EpochOptions } from "./src/data/batches.ts";
 export { type Dataset, type DatasetOptions, type DatasetReport, describe, loadDataset } from "./src/data/dataset.ts";
 export { type JsonObject } from "./src/data/json.ts";
+export { loadPairDataset, type PairDataset, type PairDatasetOptions } from "./src/data/pair_dataset.ts";
+export type { PairRow } from "./src/data/pair_rows.ts";
 export { loadTaskDataset, type RowTask, type TaskDataset, type TaskDatasetOptions } from "./src/data/task_dataset.ts";
 export { type DecodeOptions, decodeStream } from "./src/data/decode_stream.ts";
 export { type JsonlOptions, type JsonRow, readJsonl } from "./src/data/jsonl.ts";

@@ -89,7 +89,7 @@ export function* batches(
  * Examples as one batch, padded on the right.
  *
  * @returns `input_ids`, `attention_mask`, `token_type_ids` where rows have two texts, all [B, T]; and `labels` of tokens
- * [B, T], or of rows, or `start_positions` and `end_positions`.
+ * [B, T], of other texts, or of rows, or `start_positions` and `end_positions`.
  */
 export function collate(
   examples: readonly Example[],
@@ -114,9 +114,13 @@ function targets(
   examples: readonly Example[],
   pad: (labels: Int32Array) => number[],
 ): Pick<Batch, "labels" | "start_positions" | "end_positions"> {
-  const { label, span } = examples[0]!;
+  const { label, span, target } = examples[0]!;
   if (span) {
     return { start_positions: examples.map((e) => e.span![0]), end_positions: examples.map((e) => e.span![1]) };
+  }
+  if (target) {
+    const most = Math.max(...examples.map((example) => example.target!.length));
+    return { labels: examples.map((e) => Array.from({ length: most }, (_, t) => e.target![t] ?? IGNORE)) };
   }
   if (label !== undefined) {
     return { labels: examples.map((example) => example.label!) as number[] | (readonly number[])[] };

@@ -58,6 +58,8 @@ export interface DatasetReport {
   readonly trainedTokens: number;
   /** Tokens of the longest example. */
   readonly longest: number;
+  /** Tokens of the longest text that is written from another. */
+  readonly longestTarget?: number;
   /** The task, where it is not a language model's. */
   readonly task?: TaskName;
   /** Rows or words by their labels. */
@@ -125,7 +127,7 @@ export function describe(report: DatasetReport): string {
     [report.doubledBos, `${count(report.doubledBos, "begin token")} written twice, taken out once`],
     [labels.length, `labels: ${labels.map(([name, n]) => `${name} ${n.toLocaleString("en")}`).join(", ")}`],
     [
-      report.ending === 0 && report.task === undefined ? 1 : 0,
+      report.ending === 0 && (report.task ?? "seq2seq-lm") === "seq2seq-lm" ? 1 : 0,
       "no end token is trained: the model will not learn to stop",
     ],
   ];
@@ -133,7 +135,7 @@ export function describe(report: DatasetReport): string {
     `${count(report.rows, "row")} of ${report.path}: ${count(report.examples, "example")}, ` +
     `${count(report.tokens, "token")}${
       report.task === undefined ? ` (${share} % trained)` : ""
-    }, longest ${report.longest}`,
+    }, longest ${report.longest}${report.longestTarget === undefined ? "" : ` and ${report.longestTarget}`}`,
     ...notes.filter(([n]) => n > 0).map(([, text]) => `  ${text}`),
   ].join("\n");
 }

@@ -13,6 +13,8 @@ export interface Example {
   readonly types?: Uint8Array;
   /** Class, classes or numbers of the whole row; those of the tokens do not count then. */
   readonly label?: number | readonly number[];
+  /** Tokens of the other text, where one is written from this one; the labels of this one's tokens do not count then. */
+  readonly target?: Int32Array;
   /** First and last token of the answer. */
   readonly span?: readonly [number, number];
 }

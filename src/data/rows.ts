@@ -120,7 +120,7 @@ function toSample(row: unknown, place: { readonly path: string; readonly line: n
 }
 
 /** The prompt of Stanford Alpaca (github.com/tatsu-lab/stanford_alpaca), which most instruction sets use. */
-function alpaca(instruction: string, input: string): string {
+export function alpaca(instruction: string, input: string): string {
   const task = "Below is an instruction that describes a task";
   const ask = "Write a response that appropriately completes the request.";
   return input === ""

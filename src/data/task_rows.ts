@@ -105,7 +105,8 @@ export function questionRow(row: unknown, place: RowPlace): QuestionRow | DataEr
   return { question, context, answers: texts as string[], answerStart: start, line: place.line };
 }
 
-function isText(value: unknown): value is string {
+/** Whether a value is a text that can be encoded. */
+export function isText(value: unknown): value is string {
   return typeof value === "string" && value.isWellFormed();
 }
 
@@ -121,7 +122,8 @@ function isList(value: unknown): value is readonly unknown[] {
   return Array.isArray(value);
 }
 
-function unusable(row: unknown, kinds: string, place: RowPlace): DataError {
+/** Why a row of other fields is of no use. */
+export function unusable(row: unknown, kinds: string, place: RowPlace): DataError {
   const found = isObject(row) ? Object.keys(row).map((name) => JSON.stringify(name)).join(", ") : excerpt(`${row}`);
   return new DataError("data/field", `Cannot use a row with the fields ${excerpt(found) || "(none)"}`, {
     ...place,
@@ -129,7 +131,8 @@ function unusable(row: unknown, kinds: string, place: RowPlace): DataError {
   });
 }
 
-function wrongFields(
+/** Why the fields of a row are of no use. */
+export function wrongFields(
   row: Readonly<Record<string, unknown>>,
   names: readonly string[],
   what: string,

@@ -3,6 +3,7 @@ import { UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import { collate, epochPlan, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { Example } from "../data/labels.ts";
 import type { TaskDataset } from "../data/task_dataset.ts";
 
 /** A micro-batch and where it came from. */
@@ -49,7 +50,7 @@ function datasetSource({ examples, prepare }: Examples, options: SourceOptions):
   const { batchSize, accumulate, seed, padId } = options;
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
   const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
-  const longest = examples.reduce((a, b) => b.ids.length > a.ids.length ? b : a);
+  const longest = longestOf(examples);
   let planned = -1;
   let plan: readonly (readonly number[])[] = [];
   return {
@@ -69,6 +70,14 @@ function datasetSource({ examples, prepare }: Examples, options: SourceOptions):
       }));
     },
   };
+}
+
+/** An example as long as the longest, in both of its texts where it has two. */
+function longestOf(examples: readonly Example[]): Example {
+  const longest = examples.reduce((a, b) => b.ids.length > a.ids.length ? b : a);
+  if (!longest.target) return longest;
+  const { target } = examples.reduce((a, b) => b.target!.length > a.target!.length ? b : a);
+  return { ...longest, target: target! };
 }
 
 function listSource(list: readonly Batch[], { accumulate }: SourceOptions): BatchSource {
