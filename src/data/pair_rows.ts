@@ -1,5 +1,5 @@
 // Rows of two texts, one to be written from the other: summaries, answers, translations.
-import { DataError } from "../core/errors.ts";
+import type { DataError } from "../core/errors.ts";
 import { field, isObject } from "./json.ts";
 import { alpaca } from "./rows.ts";
 import { isText, type RowPlace, unusable, wrongFields } from "./task_rows.ts";
