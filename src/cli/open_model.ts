@@ -1,6 +1,7 @@
 // Opening what most commands need: a device, a model, and an adapter on it.
 import { closeDevice, type GraftDevice, openDevice } from "../gpu/device.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
+import type { TaskOptions } from "../objectives/choose_task.ts";
 import { QUANTIZE, type Quantize } from "../train/formats.ts";
 import { loadModel } from "../train/load.ts";
 import type { Model } from "../train/model.ts";
@@ -61,17 +62,20 @@ export interface WithModelOptions extends ModelSettings {
   readonly folder: string;
   /** Format of frozen weights. */
   readonly quantize?: Quantize;
+  /** What it is to do, where its folder does not say it. */
+  readonly choice?: TaskOptions;
   readonly terminal: Terminal;
 }
 
 /** Open a device and the model with its adapter, run `body`, and close all. */
 export async function withModel<T>(
-  { folder, adapter, requireGpu, quantize = "none", terminal }: WithModelOptions,
+  { folder, adapter, requireGpu, quantize = "none", choice = {}, terminal }: WithModelOptions,
   body: (model: Model, device: GraftDevice) => Promise<T>,
 ): Promise<T> {
   const device = await openDevice({ requireGpu });
   try {
-    const model = await loadModel(device, folder, { quantize, warn: (text) => terminal.note(`warning: ${text}`) });
+    const warn = (text: string) => terminal.note(`warning: ${text}`);
+    const model = await loadModel(device, folder, { quantize, warn, ...choice });
     if (adapter !== undefined) await model.loadAdapter(adapter);
     return await body(model, device);
   } finally {

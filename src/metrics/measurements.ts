@@ -74,7 +74,7 @@ export function measureTexts(
 }
 
 /**
- * `accuracy`, `f1_micro`, `f1_macro`, `f1_weighted` and `matthews` of classes.
+ * `accuracy`, `micro_f1`, `macro_f1`, `weighted_f1` and `matthews` of classes.
  *
  * @throws {UsageError} `metrics/length` if the lists are empty or differ in length.
  * @throws {RangeError} if a class is not among `labels`.
@@ -93,14 +93,14 @@ export function measureClasses(
       const counts = all.map(() => all.map(() => 0));
       for (const i of drawn) counts[cells[i]![0]]![cells[i]![1]]!++;
       const { accuracy, matthews, micro, macro, weighted } = reportOf({ labels: all, counts });
-      return { accuracy, f1_micro: micro.f1, f1_macro: macro.f1, f1_weighted: weighted.f1, matthews };
+      return { accuracy, micro_f1: micro.f1, macro_f1: macro.f1, weighted_f1: weighted.f1, matthews };
     },
   };
 }
 
 /**
- * Several classes an item, each 0 or 1: `accuracy` (all classes of an item are right), `f1_micro`, `f1_macro` and
- * `f1_weighted` over the classes, as scikit-learn counts them.
+ * Several classes an item, each 0 or 1: `accuracy` (all classes of an item are right), `micro_f1`, `macro_f1` and
+ * `weighted_f1` over the classes, as scikit-learn counts them.
  *
  * @throws {UsageError} `metrics/length` if the lists are empty or differ in length.
  */
@@ -126,9 +126,9 @@ export function measureMemberships(
       const support = over("actual");
       return {
         accuracy: total(exact, drawn) / drawn.length,
-        f1_micro: scores(over("hits"), over("predicted"), support).f1,
-        f1_macro: mean(f1s),
-        f1_weighted: support > 0 ? f1s.reduce((n, f1, l) => n + f1 * classes[l]!.actual, 0) / support : 0,
+        micro_f1: scores(over("hits"), over("predicted"), support).f1,
+        macro_f1: mean(f1s),
+        weighted_f1: support > 0 ? f1s.reduce((n, f1, l) => n + f1 * classes[l]!.actual, 0) / support : 0,
       };
     },
   };

@@ -186,7 +186,9 @@ Deno.test("cli: finetune trains, says so, and its files repeat it; generate, eva
   ]);
   assertEquals(evaluated.code, 0, evaluated.stderr);
   const { base, adapted } = JSON.parse(evaluated.stdout);
-  assertEquals([base.loss, adapted.loss], [result.before.domains[0].loss, result.after.domains[0].loss]);
+  const [before, after] = [result.before.domains[0].loss, result.after.domains[0].loss];
+  // Sums of single tokens in f64 against sums of batches in f32.
+  assert(Math.abs(base.loss - before) < 1e-6 * before && Math.abs(adapted.loss - after) < 1e-6 * after);
 
   const merged = await graft(["merge", "--model", model, "--adapter", out, "--output", `${folder}/merged`, "--json"]);
   assertEquals(merged.code, 0, merged.stderr);

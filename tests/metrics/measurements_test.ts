@@ -44,7 +44,7 @@ Deno.test("measurements: classes and numbers", () => {
       r,
       [...new Set<number>(labels)].sort(),
     );
-    return { accuracy, matthews, f1_micro: micro.f1, f1_macro: macro.f1, f1_weighted: weighted.f1 };
+    return { accuracy, matthews, micro_f1: micro.f1, macro_f1: macro.f1, weighted_f1: weighted.f1 };
   });
   const x = [1, 2, 2, 5, 0, 3], y = [2, 1, 3, 9, 4, 4];
   agrees(measureNumbers(x, y), [x, y], (p, r) => ({ ...regressionReport(p, r) }));
@@ -75,14 +75,14 @@ Deno.test("measurements: entities, and classes of which a row may have several",
     return { ...overall, accuracy };
   });
   // By hand: class 0 has 2 hits of 3 predictions and 2 references, class 1 has 1 hit of 1 and 3, class 2 none of either.
-  const { accuracy, f1_micro, f1_macro, f1_weighted } = measureMemberships(
+  const { accuracy, micro_f1, macro_f1, weighted_f1 } = measureMemberships(
     [[1, 0, 0], [1, 1, 0], [1, 0, 0]],
     [[1, 1, 0], [1, 1, 0], [0, 1, 0]],
   ).of([0, 1, 2]) as Record<string, number>;
   assertAlmostEquals(accuracy!, 1 / 3, 1e-12);
-  assertAlmostEquals(f1_micro!, 2 * 3 / (4 + 5), 1e-12);
-  assertAlmostEquals(f1_macro!, (4 / 5 + 2 / 4 + 0) / 3, 1e-12);
-  assertAlmostEquals(f1_weighted!, (2 * 4 / 5 + 3 * 2 / 4) / 5, 1e-12);
+  assertAlmostEquals(micro_f1!, 2 * 3 / (4 + 5), 1e-12);
+  assertAlmostEquals(macro_f1!, (4 / 5 + 2 / 4 + 0) / 3, 1e-12);
+  assertAlmostEquals(weighted_f1!, (2 * 4 / 5 + 3 * 2 / 4) / 5, 1e-12);
 });
 
 Deno.test("measurements: tokens weigh the same, whatever row they are in", () => {
