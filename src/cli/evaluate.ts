@@ -10,7 +10,7 @@ import { type Found, prepareEvaluation } from "./evaluation.ts";
 import { digits, table } from "./format.ts";
 import { checkModelPaths, modelFields, quantizeFields, withModel } from "./open_model.ts";
 import { bundled } from "./paths.ts";
-import { choice, count, flag, list, path } from "./settings.ts";
+import { choice, count, flag, list, path, text } from "./settings.ts";
 
 const schema = {
   ...modelFields,
@@ -19,6 +19,7 @@ const schema = {
   split: choice("which file of a folder", ["train", "valid", "test"], { default: "valid" }),
   task: choice("what the model does (what it, or its adapter, was made for)", TASK_CHOICES),
   metrics: list("figures to report (all of the task)"),
+  sourcePrefix: text('put before every source of an encoder-decoder, such as "summarize: "'),
   generate: flag('write behind the prompts of rows {"prompt", "completion"} and compare with the completions'),
   maxNewTokens: count("tokens to write with --generate", { default: 128, min: 1 }),
   numBeams: count("beams of --generate", { default: 1, min: 1, max: 64 }),
@@ -98,15 +99,15 @@ function figures(
 
 /** A line for each metric: value and interval of the base, of the adapted model, and of what it gained. */
 function comparisonTable(metrics: Readonly<Record<string, Comparison>>): string {
-  const text = ({ value, low, high }: Estimate, sign = false) =>
+  const cell = ({ value, low, high }: Estimate, sign = false) =>
     `${sign && value > 0 ? "+" : ""}${number(value)} [${number(low)}, ${number(high)}]`;
   const two = Object.values(metrics).some(({ adapted }) => adapted);
   return table([
     ["metric", "base", ...two ? ["adapted", "difference"] : []],
     ...Object.entries(metrics).map(([name, { base, adapted, difference }]) => [
       name,
-      text(base),
-      ...adapted && difference ? [text(adapted), text(difference, true)] : [],
+      cell(base),
+      ...adapted && difference ? [cell(adapted), cell(difference, true)] : [],
     ]),
   ]);
 }

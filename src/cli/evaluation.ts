@@ -1,6 +1,7 @@
 // What `evaluate` measures on a model: by its task, from the rows that the task reads.
 import { UsageError } from "../core/errors.ts";
 import { describe, loadDataset } from "../data/dataset.ts";
+import { loadPairDataset } from "../data/pair_dataset.ts";
 import { findSplit, readSamples, type Sample } from "../data/rows.ts";
 import { loadTaskDataset, type RowTask, type TaskDatasetOptions } from "../data/task_dataset.ts";
 import type { ConfusionMatrix } from "../metrics/classification.ts";
@@ -29,6 +30,8 @@ export interface EvaluationSettings {
   readonly batchSize: number;
   readonly maxLength: number | undefined;
   readonly packing: boolean;
+  /** What stands before every source of an encoder-decoder. */
+  readonly sourcePrefix: string | undefined;
   /** Whether texts are written and compared. */
   readonly generate: boolean;
   readonly maxNewTokens: number;
@@ -78,19 +81,19 @@ export async function prepareEvaluation(model: Model, settings: EvaluationSettin
   refuse("usage/task", [
     ...(settings.generate && !writes ? [`--generate needs a model that writes: it is loaded for ${name}`] : []),
     ...(settings.packing && name !== "causal-lm" ? [`--packing has no meaning for ${name}`] : []),
+    ...(settings.sourcePrefix && name !== "seq2seq-lm" ? [`--source-prefix has no meaning for ${name}`] : []),
   ]);
   if (writes || name === "masked-lm") {
     checkMetrics(settings, [...TOKEN_METRICS, ...settings.generate ? TEXT_METRICS : []]);
-    const texts = settings.generate ? await textEvaluation(settings) : undefined;
-    const tokens = name === "masked-lm"
-      ? await hiddenEvaluation(model, settings)
-      : await tokenEvaluation(model, settings);
-    return texts ? both(tokens, texts) : tokens;
+    if (name === "masked-lm") return await hiddenEvaluation(model, settings);
+    if (name === "seq2seq-lm") return await pairEvaluation(model, settings);
+    const tokens = await tokenEvaluation(model, settings);
+    return settings.generate ? both(tokens, written(await completions(settings), settings)) : tokens;
   }
   checkMetrics(settings, METRICS[name]);
   const { batchSize } = settings;
   const data = await loadTaskDataset(settings.data, {
-    ...await reading(model, settings),
+    ...reading(model, settings),
     ...labelsOf(model),
     task: name,
   });
@@ -149,9 +152,25 @@ function scored(data: Awaited<ReturnType<typeof loadDataset>>, { batchSize }: Ev
   };
 }
 
-/** Texts that the model writes behind the prompts, against the completions. */
-async function textEvaluation(settings: EvaluationSettings): Promise<Evaluation> {
-  const { data, split, limit = Infinity, batchSize, maxNewTokens, numBeams, metrics } = settings;
+/** The same of the targets of an encoder-decoder, and texts that it writes from the sources. */
+async function pairEvaluation(model: Model, settings: EvaluationSettings): Promise<Evaluation> {
+  const { sourcePrefix = "", generate } = settings;
+  const data = await loadPairDataset(settings.data, { ...reading(model, settings), sourcePrefix });
+  const tokens = scored(data, settings);
+  if (!generate) return tokens;
+  const rows = data.rows.map(({ source, references }) => ({ prompt: `${sourcePrefix}${source}`, references }));
+  return both(tokens, written(rows, settings));
+}
+
+/** A text to be written. */
+interface Wanted {
+  readonly prompt: string;
+  /** All right texts. */
+  readonly references: readonly string[];
+}
+
+/** Completions, to be written behind their prompts. */
+async function completions({ data, split, limit = Infinity }: EvaluationSettings): Promise<Wanted[]> {
   const file = await findSplit(data, split);
   const samples: Sample[] = [];
   const rows = file === undefined ? [] : readSamples(file, {
@@ -168,19 +187,25 @@ async function textEvaluation(settings: EvaluationSettings): Promise<Evaluation>
       hint: '--generate needs rows {"prompt", "completion"} or {"instruction", "output"}.',
     });
   }
+  return samples.map(({ prompt, completion }) => ({ prompt, references: [completion] }));
+}
+
+/** Texts that the model writes, against the right ones. */
+function written(rows: readonly Wanted[], settings: EvaluationSettings): Evaluation {
+  const { batchSize, maxNewTokens, numBeams, metrics } = settings;
+  const references = rows.map((row) => row.references.map((text) => text.trim()));
   const asked = TEXT_METRICS.filter((name) => metrics.length === 0 || metrics.includes(name));
   const names: readonly TextMetric[] = asked.length > 0 ? asked : TEXT_METRICS;
   return {
     about: "",
-    rows: samples.length,
+    rows: rows.length,
     async measure(model) {
       const texts: string[] = [];
-      for (let at = 0; at < samples.length; at += batchSize) {
-        const prompts = samples.slice(at, at + batchSize).map(({ prompt }) => prompt);
+      for (let at = 0; at < rows.length; at += batchSize) {
+        const prompts = rows.slice(at, at + batchSize).map(({ prompt }) => prompt);
         texts.push(...await generateTexts(model, prompts, { maxNewTokens, numBeams }));
       }
-      const trimmed = texts.map((text) => text.trim());
-      return { measurements: [measureTexts(trimmed, samples.map(({ completion }) => [completion.trim()]), names)] };
+      return { measurements: [measureTexts(texts.map((text) => text.trim()), references, names)] };
     },
   };
 }

@@ -1,7 +1,7 @@
 // `evaluate` as users run it: figures with intervals, of language models and of tasks with labels.
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { answerScores, bleu, rouge } from "../../src/metrics/mod.ts";
-import { graft, makeWorkspace } from "./harness.ts";
+import { graft, makeWorkspace, ROOT } from "./harness.ts";
 
 interface Estimate {
   readonly value: number;
@@ -107,6 +107,43 @@ Deno.test("cli: evaluate reports classes with their confusions, and refuses what
       assertEquals(code, 2, stderr);
       assert(stderr.includes(word), stderr);
     }
+  } finally {
+    await close();
+  }
+});
+
+Deno.test("cli: evaluate scores targets of encoder-decoders and what they write, against all references", async () => {
+  const { model, folder, close } = await makeWorkspace();
+  try {
+    const t5 = `${folder}/t5`, fixture = `${ROOT}/tests/fixtures/t5-lora`;
+    await Deno.mkdir(t5);
+    for (const name of ["config.json", "model.safetensors"]) {
+      await Deno.copyFile(`${fixture}/model/${name}`, `${t5}/${name}`);
+    }
+    for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+      await Deno.copyFile(`${model}/${name}`, `${t5}/${name}`);
+    }
+    const rows = ["a b c", "d e"].map((document, i) => JSON.stringify({ document, summary: `${i} 9` }));
+    await Deno.writeTextFile(`${folder}/pairs.jsonl`, `${rows.join("\n")}\n`);
+    const setting = [
+      "evaluate",
+      "--model",
+      t5,
+      "--adapter",
+      `${fixture}/adapter_final`,
+      "--data",
+      `${folder}/pairs.jsonl`,
+    ];
+    const [json, text] = await Promise.all([
+      graft([...setting, "--generate", "--max-new-tokens", "4", "--num-beams", "2", "--json"]),
+      graft([...setting, "--source-prefix", "sum: ", "--metrics", "loss"]),
+    ]);
+    assertEquals(json.code, 0, json.stderr);
+    const { metrics, base, rows: count } = JSON.parse(json.stdout);
+    assertEquals([count, base.tokens], [2, 8]); // three letters and an end token each
+    assert(Object.keys(metrics).includes("rougeLsum") && metrics.loss.difference.value !== 0);
+    assertEquals(text.code, 0, text.stderr);
+    assert(text.stdout.includes("loss") && !text.stdout.includes("perplexity"));
   } finally {
     await close();
   }
