@@ -32,6 +32,11 @@ export interface AttentionDecodeOptions {
   readonly packed: boolean;
   /** Scores get something by distance. */
   readonly bias?: boolean;
+  /**
+   * So many rows of q see each sequence of the cache, all of its positions below position[sequence], and none is entered:
+   * there are no k and v.
+   */
+  readonly readers?: number;
   /** Every sequence has its own position, or all have the first. */
   readonly position: "each" | "one";
 }
@@ -56,15 +61,18 @@ export function attentionDecodeTrips(options: AttentionDecodeOptions): number {
 
 /**
  * q[S, H·E], k[S, K·E], v[S, K·E] (or qkv[S, (H + 2·K)·E]), position[S or 1] (, bias[2·Tmax − 1, H]) → cacheK[S, Tmax,
- * K·E], cacheV (one row each), o[S, H·E]; uniform p: first sequence, sequences, first word of the caches, scale.
+ * K·E], cacheV (one row each), o[S, H·E]; with readers: q[S·readers, H·E], position[S], cacheK, cacheV → o. Uniform p:
+ * first row of q, rows, first word of the caches, scale.
  */
 export function attentionDecode(options: AttentionDecodeOptions): string {
-  const { group, H, K, Tmax, window, softcap, packed, bias = false, position } = options;
+  const { group, H, K, Tmax, window, softcap, packed, bias = false, position, readers } = options;
   const { width, pieces, team, teams, together } = layout(options);
   const type = vectorType(width);
   const [q, k, v] = packed ? ["qkv", "qkv", "qkv"] : ["q", "k", "v"];
   const lines = (count: number, text: (i: number) => string) =>
     Array.from({ length: count }, (_, i) => text(i)).join("\n");
+  const reading = readers !== undefined;
+  const vectors = (...names: string[]) => names.map((name) => `${name}: array<${type}>`);
   const own = (text: (i: number) => string) => lines(pieces / team, text); // the vectors of this lane
   const at = (start: string, i: number) => `${start} + column + ${i * team}u`;
 
@@ -103,14 +111,16 @@ const K_PITCH = ${(packed ? H + 2 * K : K) * pieces}u;
 const K_COLUMN = ${packed ? H * pieces : 0}u;
 const V_COLUMN = ${packed ? (H + K) * pieces : 0}u;
 const LAST = ${Tmax - 1}u;
+const READERS = ${readers ?? 1}u; // rows that see one sequence of the cache
 ${
     declareBuffers(
       [
-        ...(packed ? ["qkv"] : ["q", "k", "v"]).map((name) => `${name}: array<${type}>`),
+        ...vectors(...(reading ? ["q"] : packed ? ["qkv"] : ["q", "k", "v"])),
         "position: array<u32>",
         ...(bias ? ["bias: array<f32>"] : []),
+        ...vectors(...(reading ? ["cache_k", "cache_v"] : [])),
       ],
-      ["cache_k", "cache_v", "o"].map((name) => `${name}: array<${type}>`),
+      vectors(...(reading ? ["o"] : ["cache_k", "cache_v", "o"])),
     )
   }
 ${flatWorkgroup()}
@@ -142,17 +152,22 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let column = lane % TEAM;
   let team = lane / TEAM;
   let n = p.first + s;
-  let now = min(position[${position === "each" ? "n" : "0"}], LAST);
+  let cached = s / READERS;
   let query = n * Q_PITCH + h * PIECES;
+#if ${reading}
+  let now = min(position[n / READERS], LAST + 1u);
+#else
+  let now = min(position[${position === "each" ? "n" : "0"}], LAST);
   let key = n * K_PITCH + K_COLUMN + shared_head * PIECES;
   let value = n * K_PITCH + V_COLUMN + shared_head * PIECES;
   if (h % (H / K) == 0u) {
-    let slot = cache_at(s, now, shared_head);
+    let slot = cache_at(cached, now, shared_head);
     for (var i = lane; i < PIECES; i += ${group.lanes}u) {
       cache_k[slot + i] = ${k}[key + i];
       cache_v[slot + i] = ${v}[value + i];
     }
   }
+#endif
 ${own((i) => `  let q${i} = ${q}[${at("query", i)}] * p.scale;`)}
 ${own((i) => `  var o${i} = ${type}();`)}
   var highest = -1e30;
@@ -163,7 +178,10 @@ ${own((i) => `  var o${i} = ${type}();`)}
   let from_t = 0u;
 #endif
   for (var start = from_t + team; start < now + team; start += ${together}u * TEAMS) {
-${lines(together, (t) => `    let at${t} = cache_at(s, min(start + ${t}u * TEAMS, now - 1u), shared_head) + column;`)}
+${
+    lines(together, (t) =>
+      `    let at${t} = cache_at(cached, min(start + ${t}u * TEAMS, now - 1u), shared_head) + column;`)
+  }
 ${
     see(together, {
       keys: (t) => `cache_k[at${t}`,
@@ -173,6 +191,7 @@ ${
     })
   }
   }
+#if ${!reading}
   {
 ${
     see(1, {
@@ -183,6 +202,7 @@ ${
     })
   }
   }
+#endif
   let top = group_max(highest, lane);
   let share = exp(highest - top);
   let all = group_sum(total * share, lane) / f32(TEAM);

@@ -2,6 +2,7 @@
 // kept as keys and values of every layer, or taken from there (generation).
 import type { Graph, Value } from "../graph/graph.ts";
 import { attention } from "../ops/attention.ts";
+import { attentionCached } from "../ops/decode.ts";
 import { copy } from "../ops/elementwise.ts";
 import type { Heads, Source } from "./sequence.ts";
 
@@ -30,37 +31,44 @@ export interface SourceCache {
   readonly graph: Graph;
   readonly B: number;
   readonly S: number;
-  /** mask u32[B, S]. */
-  readonly mask: Value;
   /** Put before the names. */
   readonly prefix: string;
 }
 
-function cacheLeaves({ graph, B, S, prefix }: SourceCache, { K, E }: Heads): { readonly k: Value; readonly v: Value } {
-  const leaf = (name: string) => graph.leaf("state", `${prefix}${name} ${graph.scopePath}`, [B * S, K * E]);
-  return { k: leaf("keys"), v: leaf("values") };
+function cacheLeaves(
+  { graph, B, S, prefix }: SourceCache,
+  { K, E }: Heads,
+): { readonly cacheK: Value; readonly cacheV: Value } {
+  const leaf = (name: string) => graph.leaf("state", `${prefix}${name} ${graph.scopePath}`, [B, S, K * E]);
+  return { cacheK: leaf("keys"), cacheV: leaf("values") };
 }
 
 /** The other sequence of a program that enters it in the caches of every layer, and of one decoder row each. */
-export function enteredSource(states: Value, cache: SourceCache): Source {
-  const { graph, B, mask } = cache;
-  const full = fullSource({ states, B, T: 1, mask });
+export function enteredSource(full: Source, cache: SourceCache): Source {
   return {
     attend: (q, project, heads) =>
-      full.attend(q, (x) => {
-        const made = project(x), { k, v } = cacheLeaves(cache, heads);
-        graph.place(copy(made.k), { parent: k, offset: 0 });
-        graph.place(copy(made.v), { parent: v, offset: 0 });
-        return made;
+      full.attend(q, (states) => {
+        const { k, v } = project(states), { cacheK, cacheV } = cacheLeaves(cache, heads);
+        cache.graph.place(copy(k), { parent: cacheK, offset: 0 });
+        cache.graph.place(copy(v), { parent: cacheV, offset: 0 });
+        return { k, v };
       }, heads),
   };
 }
 
-/** The other sequence as a decoding program sees it, `width` rows for each. */
-export function cachedSource(cache: SourceCache, width: number): Source {
-  const { B, S, mask } = cache;
+/** How a decoding program sees the caches. */
+export interface CachedSourceOptions extends SourceCache {
+  /** Rows of the program for each sequence. */
+  readonly readers: number;
+  /** How many positions each sequence has, u32[B]. */
+  readonly lengths: Value;
+}
+
+/** The other sequence as a decoding program sees it. */
+export function cachedSource({ readers, lengths, ...cache }: CachedSourceOptions): Source {
+  const { B: S, S: Tmax } = cache;
   return {
     attend: (q, _project, heads) =>
-      attention({ q, ...cacheLeaves(cache, heads), mask }, { B, T: width, S, causal: false, ...heads }),
+      attentionCached({ q, ...cacheLeaves(cache, heads), lengths }, { ...heads, S, Tmax, readers }),
   };
 }

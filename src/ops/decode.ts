@@ -13,6 +13,7 @@ import {
   type Range,
   type V0,
   type V1,
+  type V4,
   type Value,
   type Values,
 } from "../graph/graph.ts";
@@ -188,6 +189,67 @@ export function attentionDecodePacked(
 ): Value {
   const { H, K, E } = sizes;
   return decode("attentionDecodePacked", { qkv: [qkv, (H + 2 * K) * E] }, state, sizes);
+}
+
+/** Sizes of {@linkcode attentionCached}. */
+export interface AttentionCachedSizes extends Pick<AttentionDecodeSizes, "H" | "K" | "E" | "Tmax" | "scale"> {
+  /** Sequences of the cache. */
+  readonly S: number;
+  /** Rows of q that see each of them. */
+  readonly readers: number;
+}
+
+/** What {@linkcode attentionCached} reads. */
+export interface AttentionCachedInputs {
+  /** Queries [S·readers, H·E]. */
+  readonly q: Value;
+  /** Keys [S, Tmax, K·E]. */
+  readonly cacheK: Value;
+  /** Values [S, Tmax, K·E]. */
+  readonly cacheV: Value;
+  /** How many positions of each sequence there are, u32 [S], at least one. */
+  readonly lengths: Value;
+}
+
+const cachedOp = defineOp<AttentionCachedSizes & { readonly scale: number }, V4, V1>({
+  name: "attentionCached",
+  stops: true,
+  infer: ([q]) => [q],
+  kernels({ inputs: [q, cacheK, cacheV, lengths], outputs: [o], attrs }, target) {
+    const { S: _, readers, scale, ...sizes } = attrs;
+    const options = { ...sizes, readers, group: laneGroup(target), packed: false, position: "each" } as const;
+    return cacheParts(cacheK, target).map(({ first, count, base, range }): Kernel => ({
+      name: "attention cached",
+      wgsl: shader(options),
+      read: [q, lengths, range(cacheK), range(cacheV)],
+      write: [o],
+      uniform: [first * readers, count * readers, base, floatBits(scale)],
+      workgroups: count * readers * sizes.H,
+      trips: attentionDecodeTrips(options),
+    }));
+  },
+});
+
+/**
+ * o[S·readers, H·E]: every row of q sees all positions of its sequence of the cache, which stays as it is. One dispatch,
+ * for few rows a sequence. There is no gradient.
+ *
+ * @throws {ShapeError} if a value has another shape.
+ * @throws {RangeError} if K does not divide H.
+ */
+export function attentionCached(
+  { q, cacheK, cacheV, lengths }: AttentionCachedInputs,
+  sizes: AttentionCachedSizes,
+): Value {
+  const { S, readers, H, K, E, Tmax, scale } = sizes;
+  checkHeads(sizes);
+  const shapes = { q: [S * readers, H * E], cacheK: [S, Tmax, K * E], cacheV: [S, Tmax, K * E], lengths: [S] };
+  for (const [name, value] of Object.entries({ q, cacheK, cacheV, lengths })) {
+    const wanted = shapes[name as keyof typeof shapes];
+    if (String(value.shape) === String(wanted)) continue;
+    throw new ShapeError("attentionCached", name, wanted.join(" "), value.shape);
+  }
+  return q.graph.add(cachedOp, [q, cacheK, cacheV, lengths], { ...sizes, scale: scale ?? 1 / Math.sqrt(E) })[0];
 }
 
 const advanceOp = defineOp<{ readonly by: number }, V1, V0>({

@@ -66,6 +66,9 @@ export { type Continuations, continuations } from "./continuations.ts";
 export { crossEntropy, type CrossEntropyOptions } from "./cross_entropy.ts";
 export {
   advance,
+  attentionCached,
+  type AttentionCachedInputs,
+  type AttentionCachedSizes,
   attentionDecode,
   type AttentionDecodeInputs,
   attentionDecodePacked,

@@ -6,7 +6,7 @@ import { Graph } from "../graph/graph.ts";
 import type { Encoder } from "../models/architecture.ts";
 import { decodeSequence } from "../nn/decode_sequence.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
-import { cachedSource, enteredSource } from "../nn/source.ts";
+import { cachedSource, enteredSource, fullSource, type SourceCache } from "../nn/source.ts";
 import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
 import type { Decoder, Texts } from "./decoder.ts";
@@ -36,17 +36,17 @@ export function seq2seqDecoder(
   const longest = Math.max(...prompts.map((ids) => ids.length));
   const S = Math.ceil(longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE;
   const variant = `${activeAdapter(state)?.name ?? ""} ${state.full ? "full" : ""} from ${S}`;
-  const cacheOf = (graph: Graph, { S: rows, width, prefix }: Place) => {
-    const B = rows / width, own = sourcePrefix(prefix, S);
-    const mask = graph.leaf("state", `${own}mask`, [B, S], { dtype: "u32" });
-    return { graph, B, S, mask, prefix: own };
+  const cacheOf = (graph: Graph, { prefix }: Place): SourceCache => {
+    return { graph, B: prompts.length, S, prefix: sourcePrefix(prefix, S) };
   };
   const decoder: Decoder = {
     ...{ positions, V, variant, lead: 0 },
     logits({ graph, place, current, position }) {
-      const { S: rows, Tmax, width, prefix } = place;
+      const { S: rows, Tmax, width: readers, prefix } = place;
       const own = decodeSequence({ graph, S: rows, Tmax, position, prefix });
-      const sequence = { ...own, source: cachedSource(cacheOf(graph, place), width) };
+      const cache = cacheOf(graph, place);
+      const lengths = graph.leaf("state", `${cache.prefix}lengths`, [cache.B], { dtype: "u32" });
+      const sequence = { ...own, source: cachedSource({ ...cache, readers, lengths }) };
       const { m, constants } = modelScope(state, { graph, sequence, trained: "nothing" });
       return { logits: causalLmLogits(m, architecture, current), constants };
     },
@@ -57,17 +57,20 @@ export function seq2seqDecoder(
         const graph = new Graph(state.device.target);
         const tokens = graph.leaf("input", "input_ids", [B * S], { dtype: "u32" });
         const start = graph.leaf("input", "start", [B], { dtype: "u32" });
-        const cache = cacheOf(graph, place);
-        const reading = fullSequence({ B, T: S, mask: cache.mask, causal: false });
+        const mask = graph.leaf("input", "attention_mask", [B, S], { dtype: "u32" });
+        const reading = fullSequence({ B, T: S, mask, causal: false });
         const { m, constants } = modelScope(state, { graph, sequence: reading, trained: "nothing" });
         // The decoder is built on one row a text for the sake of its projections, whose results stay in the caches.
-        const source = enteredSource(encoder.states(m, tokens), cache);
+        const full = fullSource({ states: encoder.states(m, tokens), B, T: 1, mask });
+        const source = enteredSource(full, cacheOf(graph, place));
         architecture.hidden({ ...m, sequence: { ...fullSequence({ B, T: 1 }), source } }, start);
-        return { graph, constants, inputs: { tokens, start }, results: {} };
+        return { graph, constants, inputs: { tokens, mask, start }, results: {} };
       });
       const at = (n: number) => prompts[Math.floor(n / S)]![n % S];
       const mask = Uint32Array.from({ length: B * S }, (_, n) => at(n) === undefined ? 0 : 1);
-      await put(state.store, `${sourcePrefix(place.prefix, S)}mask`, mask);
+      const lengths = Uint32Array.from(prompts, (ids) => ids.length);
+      await put(state.store, `${sourcePrefix(place.prefix, S)}lengths`, lengths);
+      write(made.executable, made.inputs.mask!, mask);
       write(made.executable, made.inputs.tokens!, Uint32Array.from(mask, (_, n) => at(n) ?? encoder.padId));
       write(made.executable, made.inputs.start!, new Uint32Array(B).fill(encoder.startId));
       run(made.executable);

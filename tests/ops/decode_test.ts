@@ -4,7 +4,7 @@ import type { DeviceOptions } from "../../src/gpu/device.ts";
 import { compile, read, run, write } from "../../src/gpu/executable.ts";
 import { createStore, fetch, put, release } from "../../src/gpu/store.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
-import { advance, attentionDecode, attentionDecodePacked } from "../../src/ops/decode.ts";
+import { advance, attentionCached, attentionDecode, attentionDecodePacked } from "../../src/ops/decode.ts";
 import { gpuTest } from "../device.ts";
 import { attentionReference } from "./attention_reference.ts";
 import { normal, type Numbers, relativeError } from "./harness.ts";
@@ -158,4 +158,83 @@ Deno.test("attentionDecode: shapes and roles are checked", () => {
   assertThrows(() => attentionDecode(all, { ...sizes, window: 0 }), RangeError, "0 as window");
   assertThrows(() => attentionDecode(all, { ...sizes, softcap: 0 }), RangeError, "0 as softcap");
   assertThrows(() => advance(q), TypeError, "not state u32");
+});
+
+interface CachedRow {
+  readonly name: string;
+  readonly sizes: {
+    readonly S: number;
+    readonly readers: number;
+    readonly H: number;
+    readonly K: number;
+    readonly E: number;
+  };
+  readonly Tmax: number;
+  readonly lengths: readonly number[];
+  readonly device?: DeviceOptions;
+}
+
+function cachedTest({ name, sizes, Tmax, lengths, device }: CachedRow): void {
+  const { S, readers, H, K, E } = sizes;
+  gpuTest(`attentionCached: ${name}`, async (gpu) => {
+    const q = normal(S * readers * H * E, 1);
+    const [k, v] = [2, 3].map((seed) => normal(S * Tmax * K * E, seed)) as [Numbers, Numbers];
+    const mask = Array.from({ length: S * Tmax }, (_, i) => i % Tmax < lengths[Math.floor(i / Tmax)]! ? 1 : 0);
+    const expected = attentionReference({ q, k, v, mask }, { B: S, T: readers, S: Tmax, H, K, E, causal: false });
+
+    const graph = new Graph(gpu.target);
+    const inputs = {
+      q: graph.leaf("input", "q", [S * readers, H * E]),
+      cacheK: graph.leaf("state", "cacheK", [S, Tmax, K * E]),
+      cacheV: graph.leaf("state", "cacheV", [S, Tmax, K * E]),
+      lengths: graph.leaf("state", "lengths", [S], { dtype: "u32" }),
+    };
+    const o = attentionCached(inputs, { ...sizes, Tmax });
+    const store = createStore(gpu);
+    await put(store, "cacheK", Float32Array.from(k));
+    await put(store, "cacheV", Float32Array.from(v));
+    await put(store, "lengths", Uint32Array.from(lengths));
+    const program = await compile(graph, { store, keep: [o], name });
+    write(program, inputs.q, Float32Array.from(q));
+    run(program);
+    const [actual] = await read(program, [o]);
+    const error = relativeError(actual!, expected);
+    console.log(`error ${error.toExponential(1)}`);
+    assert(error <= TOLERANCE);
+    program.destroy();
+    release(store);
+  }, device ?? {});
+}
+
+cachedTest({ name: "one row each", sizes: { S: 3, readers: 1, H: 2, K: 2, E: 8 }, Tmax: 19, lengths: [19, 1, 7] });
+cachedTest({
+  name: "several rows, grouped heads",
+  sizes: { S: 2, readers: 3, H: 4, K: 2, E: 8 },
+  Tmax: 40,
+  lengths: [33, 40],
+});
+cachedTest({
+  name: "gpu class, odd width",
+  ...{ sizes: { S: 2, readers: 2, H: 2, K: 1, E: 5 }, Tmax: 70, lengths: [70, 3], device: { kind: "gpu" } },
+});
+// A sequence takes 23 · 2 · 6 words, 1,104 bytes, so that parts of three do not start aligned.
+cachedTest({
+  name: "caches above one binding (forced to 4 KiB)",
+  ...{ sizes: { S: 8, readers: 2, H: 2, K: 2, E: 6 }, Tmax: 23, lengths: [23, 5, 9, 1, 22, 8, 2, 17] },
+  device: { maxBinding: 4096 },
+});
+
+Deno.test("attentionCached: shapes are checked", () => {
+  const graph = new Graph();
+  const leaf = (name: string, shape: readonly number[]) => graph.leaf("input", name, shape);
+  const inputs = {
+    q: leaf("q", [4, 8]),
+    cacheK: leaf("k", [2, 5, 8]),
+    cacheV: leaf("v", [2, 5, 8]),
+    lengths: leaf("n", [2]),
+  };
+  const sizes = { S: 2, readers: 2, H: 2, K: 2, E: 4, Tmax: 5 };
+  assertEquals(attentionCached(inputs, sizes).shape, [4, 8]);
+  assertThrows(() => attentionCached(inputs, { ...sizes, readers: 3 }), ShapeError, "q");
+  assertThrows(() => attentionCached(inputs, { ...sizes, Tmax: 6 }), ShapeError, "cacheK");
 });
