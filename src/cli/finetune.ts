@@ -10,7 +10,7 @@ import { defineCommand, type Entry } from "./command.ts";
 import { finetunePresets, finetuneSchema } from "./finetune_settings.ts";
 import { type Plan, planRun } from "./finetune_plan.ts";
 import { showAfter, showBefore, showPlan } from "./finetune_report.ts";
-import { type Measured, measureDomains, writeSamples } from "./measure.ts";
+import { type DomainLoss, type Measured, measureDomains, writeSamples } from "./measure.ts";
 import { requireWritable } from "./paths.ts";
 import { progressBar } from "./progress.ts";
 import { openRunFiles, type RunFiles } from "./run_files.ts";
@@ -68,6 +68,7 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
   const model = await loadModel(device, plan.model, {
+    ...plan.choice,
     quantize: settings.quantize,
     warn: (text) => terminal.note(`warning: ${text}`),
   });
@@ -79,7 +80,7 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
   const files = await openRunFiles(output, resolved);
   let last: StepRecord | undefined;
   try {
-    for (const { name, loss, perplexity } of before.domains) await files.log(0, { [name]: { loss, perplexity } });
+    for (const domain of before.domains) await files.log(0, { [domain.name]: logged(domain) });
     last = await trainModel(model, plan, { terminal, signal, files });
   } catch (error) {
     if (!(error instanceof NumericError)) throw error;
@@ -92,7 +93,7 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
   if (signal.aborted) return interrupted(terminal, `${steps} steps were trained and saved in ${output}`);
 
   const after = await measure(model, plan, terminal);
-  for (const { name, loss, perplexity } of after.domains) await files.log(steps, { [name]: { loss, perplexity } });
+  for (const domain of after.domains) await files.log(steps, { [domain.name]: logged(domain) });
   const { peak } = device.memory;
   showAfter(terminal, { plan, before, after, steps, seconds: seconds(), peak });
   terminal.result({
@@ -108,6 +109,11 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
     after,
   });
   return 0;
+}
+
+/** What of a domain goes into the log of the run. */
+function logged({ loss, perplexity, figures }: DomainLoss): Record<string, number> {
+  return { loss, ...(figures ?? { perplexity }) };
 }
 
 async function measure(model: Model, plan: Plan, terminal: Terminal): Promise<Measured> {

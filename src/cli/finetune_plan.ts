@@ -1,37 +1,34 @@
 // Everything about a run that can be known, and refused, before a device is opened or a file written.
 import { type AdapterConfig, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
 import { unmatchedNames } from "../adapters/targets.ts";
-import { DataError } from "../core/errors.ts";
+import { DataError, UsageError } from "../core/errors.ts";
+import type { TaskName } from "../core/task_name.ts";
 import { epochPlan } from "../data/batches.ts";
-import { type Dataset, loadDataset } from "../data/dataset.ts";
+import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
+import { loadTaskDataset, type TaskDataset } from "../data/task_dataset.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import { requireEmpty } from "../io/atomic_write.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
-import { openModelFolder } from "../io/hf.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
-import type { Architecture } from "../models/architecture.ts";
-import type { Json } from "../models/config.ts";
-import { architectureOf } from "../models/mod.ts";
+import type { Adapter } from "../nn/adapter.ts";
 import type { SiteInfo } from "../nn/scope.ts";
 import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
-import type { Task } from "../objectives/task.ts";
-import { taskOf } from "../objectives/tasks.ts";
+import type { TaskOptions } from "../objectives/choose_task.ts";
 import { adagrad } from "../optim/adagrad.ts";
 import { adam, adamw } from "../optim/adam.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { sgd } from "../optim/sgd.ts";
 import { baseFacts } from "../train/base_facts.ts";
-import { type Formats, type Quantize, weightFormats } from "../train/formats.ts";
-import type { Inventory } from "../train/leaves.ts";
-import { headModules, takeInventory } from "../train/load.ts";
+import { withModules } from "../train/adapters.ts";
 import { mergeProblem } from "../train/merge.ts";
-import { matchWeights } from "../train/weights.ts";
 import { type Given, refuse } from "./arguments.ts";
 import { MAX_LENGTH } from "./defaults.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import { type finetuneSchema, type FinetuneSettings, LORA_PLUS } from "./finetune_settings.ts";
 import { type Bundled, bundled, pathProblems } from "./paths.ts";
 import { meaningful, methodConfig, methodProblems, targetText } from "./method_settings.ts";
+import { type Inspected, inspectModel } from "./plan_model.ts";
+import { hasRows, planRows, refuseForRows } from "./plan_rows.ts";
 import { openings } from "./sample_text.ts";
 import { flagName } from "./settings.ts";
 
@@ -46,6 +43,9 @@ export interface Domain {
 export interface Plan {
   readonly model: string;
   readonly data: Dataset;
+  /** What is learned, and what the model must be loaded for. */
+  readonly task: TaskName;
+  readonly choice: TaskOptions;
   /** Share of the tokens of all batches that is padding. */
   readonly padding: number;
   readonly output: string;
@@ -73,24 +73,34 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const shipped = bundled();
   const paths = await checkPaths(settings, given, shipped);
   const { model, data: dataPath, output } = paths;
-  const { config, architecture, task, inventory, formats, warnings } = await inspectModel(model, settings.quantize);
-  const tokenizer = await loadTokenizer(model, { rows: architecture.V });
-
-  const facts = baseFacts({ architecture, inventory, config, tokenizer });
-  const chosenMethod = methodConfig(settings);
-  const adapter = chosenMethod ? resolveAdapter(chosenMethod, facts) : undefined;
-  const method = adapter ? buildAdapter(adapter, "eval") : undefined;
-
-  const { V } = architecture;
-  const positions = architecture.positions - (method?.virtualTokens ?? 0);
+  const { quantize, task: asked } = settings;
+  const first = await inspectModel(model, { quantize, task: asked });
+  const { architecture: { V, positions: all }, task: { name: task } } = first;
+  if (task === "sentence-embedding") {
+    throw new UsageError("usage/task", "Cannot train embeddings from rows", {
+      hint: "Put a head on this model: --task sequence-classification.",
+    });
+  }
+  const tokenizer = await loadTokenizer(model, { rows: V });
+  const positions = all - (planMethod(settings, first, tokenizer).method?.virtualTokens ?? 0);
   const maxLength = settings.maxLength ?? Math.min(MAX_LENGTH, positions);
   const reading = { tokenizer, maxLength, positions, vocabSize: V, skipBadRows: settings.skipBadRows };
-  const data = await loadDataset(dataPath, { ...reading, packing: settings.packing });
   const limited = { ...reading, limit: settings.limitEval };
+  if (hasRows(task)) refuseForRows(task, given);
+  const rows = hasRows(task) ? await planRows(dataPath, first, { ...reading, asked }) : undefined;
+  const data = rows?.data ?? await loadDataset(dataPath, { ...reading, packing: settings.packing });
   const domains = [
-    ...await domain("new", paths.evalData, limited),
-    ...await domain("old", paths.probe, limited),
+    ...await domain("new", paths.evalData, limited, rows?.data),
+    ...(rows ? [] : await domain("old", paths.probe, limited)),
   ];
+
+  const choice: TaskOptions = rows?.choice ?? { task: asked };
+  const inspected = rows ? await inspectModel(model, { quantize, ...choice }) : first;
+  const { architecture, inventory, formats } = inspected;
+  const { facts, adapter, method } = planMethod(settings, inspected, tokenizer);
+  const warnings = [...inspected.warnings];
+  // Loading says it too.
+  if (inspected.fresh.length > 0 && settings.dryRun) warnings.push(`${inspected.fresh.join(" and ")} will be new`);
 
   const sites = [...inventory.sites.values()];
   const targets = method?.linear ? sites.filter((site) => method.adapts(site)) : [];
@@ -104,7 +114,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const shape = { lengthMultiple: LENGTH_MULTIPLE, maxLength: positions };
   const { padding } = epochPlan(data.examples, { batchSize, seed: settings.seed, ...shape });
   const memory = estimateMemory(architecture, {
-    task,
+    task: inspected.task,
     inventory,
     formats,
     adapter,
@@ -114,20 +124,34 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     accumulate: gradientAccumulation,
     recompute: settings.recompute,
   });
-  const prompts = await choosePrompts(
-    settings,
-    paths.prompts,
-    domains.find(({ name }) => name === "new")?.data ?? data,
-    tokenizer,
-    positions,
-  );
-  const chosen = { model, data: dataPath, maxLength, evalData: paths.evalData, probe: paths.probe };
+  const shown = domains.find(({ name }) => name === "new")?.data ?? data;
+  const prompts = task === "causal-lm" ? await choosePrompts(settings, paths.prompts, shown, tokenizer, positions) : [];
+  const chosen = { model, data: dataPath, maxLength, evalData: paths.evalData, task: asked ?? task };
   return {
     ...{ model, data, padding, output, tokenizer, domains, adapter, optimizer, targets, memory, prompts, warnings },
+    ...{ task, choice },
     sites: sites.length,
     merges: method !== undefined && mergeProblem({ architecture, inventory }, method) === undefined,
-    settings: meaningful({ ...settings, ...chosen, targetModules: targetText(adapter) }),
+    settings: meaningful({
+      ...settings,
+      ...chosen,
+      probe: rows ? undefined : paths.probe,
+      targetModules: targetText(adapter),
+    }),
   };
+}
+
+/** The method on a model: its settings with what depends on the model filled in. */
+function planMethod(settings: FinetuneSettings, inspected: Inspected, tokenizer: Tokenizer): {
+  readonly facts: ReturnType<typeof baseFacts>;
+  readonly adapter: AdapterConfig | undefined;
+  readonly method: Adapter | undefined;
+} {
+  const { task, fresh } = inspected;
+  const facts = baseFacts({ ...inspected, tokenizer });
+  const chosen = methodConfig(settings);
+  const adapter = chosen ? resolveAdapter(withModules(chosen, [...task.trains, ...fresh]), facts) : undefined;
+  return { facts, adapter, method: adapter ? buildAdapter(adapter, "eval") : undefined };
 }
 
 interface Paths {
@@ -194,38 +218,18 @@ async function freshFolder(path: string): Promise<string> {
   }
 }
 
-interface Inspected {
-  readonly config: Json;
-  readonly architecture: Architecture;
-  readonly task: Task;
-  readonly inventory: Inventory;
-  readonly formats: Formats;
-  readonly warnings: string[];
-}
-
-async function inspectModel(path: string, quantize: Quantize): Promise<Inspected> {
-  const folder = await openModelFolder(path);
-  try {
-    const architecture = architectureOf(folder.config);
-    const task = taskOf(folder.config, architecture);
-    const inventory = takeInventory(architecture, task);
-    const heads = headModules(task, architecture);
-    const names = matchWeights(folder, architecture, inventory, { optional: heads });
-    const formats = weightFormats(folder, { names, inventory, quantize, heads });
-    return { config: folder.config, architecture, task, inventory, formats, warnings: [...folder.warnings] };
-  } finally {
-    folder.close();
-  }
-}
-
 async function domain(
   name: string,
   path: string | undefined,
-  options: Parameters<typeof loadDataset>[1],
+  options: DatasetOptions,
+  like?: TaskDataset,
 ): Promise<Domain[]> {
   if (path === undefined) return [];
   try {
-    return [{ name, data: await loadDataset(path, { ...options, split: "valid" }) }];
+    if (!like) return [{ name, data: await loadDataset(path, { ...options, split: "valid" }) }];
+    const { task, labels, problemType } = like;
+    const named = labels.length > 0 ? { labels } : {};
+    return [{ name, data: await loadTaskDataset(path, { ...options, task, ...named, problemType, split: "valid" }) }];
   } catch (error) {
     // A data folder need not have rows to evaluate on.
     if (error instanceof DataError && error.code === "data/missing") return [];

@@ -5,7 +5,8 @@ import { describe } from "../data/dataset.ts";
 import type { GraftDevice } from "../gpu/device.ts";
 import { printableText } from "./command.ts";
 import type { Plan } from "./finetune_plan.ts";
-import { bytes, clock, digits, percent, plural, table } from "./format.ts";
+import { bytes, clock, digits, percent, plural } from "./format.ts";
+import { exampleText, figureTable, figureText } from "./figure_table.ts";
 import type { Measured } from "./measure.ts";
 import { markedText } from "./sample_text.ts";
 import type { Terminal } from "./terminal.ts";
@@ -18,8 +19,10 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
   line("Model", `${printable(model)}, ${digits(memory.baseParameters)} parameters`);
   line("Data", `${printableText(describe(data.report))}; batches are ${percent(padding)} padding`);
   const example = data.examples[0]!;
-  const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";
-  line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);
+  if (plan.task === "causal-lm") {
+    const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";
+    line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);
+  } else line("Sample", `${plan.task}: ${printableText(exampleText(data, tokenizer))}`);
   line("Method", methodLine(plan));
   const { weights, trained, temporaries, total } = memory;
   const kept = plan.settings.quantize === "none" ? "" : ` in ${plan.settings.quantize}`;
@@ -46,9 +49,11 @@ export function showBefore(
 ): void {
   const kind = device.software ? "a software driver" : "a GPU";
   terminal.say(`${terminal.style.bold("Device".padEnd(9))}${printable(device.name)}, ${kind}`);
-  for (const { name, loss, perplexity, tokens } of before.domains) {
-    const figures = `loss ${loss.toFixed(3)}, perplexity ${perplexity.toFixed(1)} on ${plural(tokens, "token")}`;
-    terminal.say(`${terminal.style.bold("Before".padEnd(9))}${name} domain: ${figures}`);
+  for (const { name, loss, perplexity, tokens: rows, figures } of before.domains) {
+    const shown = figures
+      ? `${figureText(figures)} on ${plural(rows, "label")}`
+      : `perplexity ${perplexity.toFixed(1)} on ${plural(rows, "token")}`;
+    terminal.say(`${terminal.style.bold("Before".padEnd(9))}${name} domain: loss ${loss.toFixed(3)}, ${shown}`);
   }
 }
 
@@ -70,38 +75,29 @@ export function showAfter(terminal: Terminal, { plan, before, after, steps, seco
   terminal.say(
     `\nTrained ${plural(steps, "step")} in ${clock(seconds)}, evaluation and samples included; ${memory}.\n`,
   );
-  if (after.domains.length > 0) {
-    terminal.say(table([
-      ["domain", "loss before", "after", "change", "perplexity before", "after"],
-      ...after.domains.map((now, i) => {
-        const then = before.domains[i]!;
-        const change = now.loss - then.loss;
-        return [
-          now.name,
-          then.loss.toFixed(3),
-          now.loss.toFixed(3),
-          `${change > 0 ? "+" : ""}${change.toFixed(3)}`,
-          then.perplexity.toFixed(1),
-          now.perplexity.toFixed(1),
-        ];
-      }),
-    ]));
-  }
+  if (after.domains.length > 0) terminal.say(figureTable(before, after));
   after.samples.forEach(({ prompt, text }, i) => {
     const opening = style.bold(printableText(prompt));
     terminal.say(`\nbefore: ${opening}${printableText(before.samples[i]!.text)}`);
     terminal.say(`after:  ${opening}${printableText(text)}`);
   });
-  const { model, output, adapter, prompts } = plan;
+  terminal.say(`\nSaved in ${printable(plan.output)}. Next:`);
+  for (const line of nextCommands(plan)) terminal.say(`  ${line}`);
+}
+
+/** What to type next. */
+function nextCommands({ model, output, adapter, prompts, merges, task, settings: { evalData, data } }: Plan): string[] {
   const folder = quote(output), base = quote(model), prompt = quote(prompts[0] ?? "Once upon a time");
-  terminal.say(`\nSaved in ${printable(output)}. Next:`);
-  const next = adapter
-    ? [
-      `deno task generate --model ${base} --adapter ${folder} --compare --prompt ${prompt}`,
-      ...(plan.merges ? [`deno task merge --model ${base} --adapter ${folder} --output ${folder}-merged`] : []),
-    ]
+  const merge = merges ? [`deno task merge --model ${base} --adapter ${folder} --output ${folder}-merged`] : [];
+  const rows = quote(evalData ?? data!);
+  if (task !== "causal-lm" && task !== "seq2seq-lm") {
+    return adapter
+      ? [`deno task evaluate --model ${base} --adapter ${folder} --data ${rows}`, ...merge]
+      : [`deno task evaluate --model ${folder}/model --data ${rows}`];
+  }
+  return adapter
+    ? [`deno task generate --model ${base} --adapter ${folder} --compare --prompt ${prompt}`, ...merge]
     : [`deno task generate --model ${folder}/model --prompt ${prompt}`];
-  for (const line of next) terminal.say(`  ${line}`);
 }
 
 /** A word as a shell takes it. */

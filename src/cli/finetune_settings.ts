@@ -1,5 +1,6 @@
 // Settings of `finetune`.
 import { LEARNING_RATES } from "../adapters/defaults.ts";
+import { TASK_CHOICES } from "../core/task_name.ts";
 import { schedules } from "../optim/schedule.ts";
 import type { Given } from "./arguments.ts";
 import { BUNDLED, EVAL_ROWS, MAX_LENGTH, SAMPLING } from "./defaults.ts";
@@ -9,6 +10,9 @@ import { choice, count, flag, path, real, type Settings, text } from "./settings
 
 /** Names of the learning-rate schedules. */
 const SCHEDULES = Object.keys(schedules) as (keyof typeof schedules)[];
+
+/** Tasks that rows can teach. */
+const FINETUNE_TASKS = TASK_CHOICES.filter((task) => task !== "sentence-embedding");
 
 /** The fields. */
 export const finetuneSchema = {
@@ -22,7 +26,7 @@ export const finetuneSchema = {
     placeholder: "FILE",
     transient: true,
   }),
-  task: choice("what the model learns", ["causal-lm"], { default: "causal-lm" }),
+  task: choice("what the model learns (what it is for)", FINETUNE_TASKS),
   ...methodFields,
   ...quantizeFields,
   optimizer: choice("how gradients become updates (sgd has momentum 0.9)", ["adamw", "adam", "sgd", "adagrad"], {

@@ -51,7 +51,8 @@ function withHeads({ task, fresh }: ModelState, config: AdapterConfig): AdapterC
   return withModules(config, [...task.trains, ...fresh]);
 }
 
-function withModules(config: AdapterConfig, modules: readonly string[]): AdapterConfig {
+/** An adapter that also trains these modules of the base in full. */
+export function withModules(config: AdapterConfig, modules: readonly string[]): AdapterConfig {
   if (modules.length === 0) return config;
   return { ...config, modulesToSave: [...new Set([...config.modulesToSave, ...modules])] };
 }

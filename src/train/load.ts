@@ -74,7 +74,7 @@ export async function loadModel(
       resized: choice.labels !== undefined || choice.task !== undefined,
     });
     const missing = [...inventory.weights.keys()].filter((name) => !names.has(name));
-    const fresh = heads.filter((module) => missing.some((name) => name.startsWith(`${module}.`)));
+    const fresh = freshModules(heads, inventory, names);
     if (fresh.length > 0) {
       const list = fresh.join(" and ");
       warn(`${path} has no weights for ${list}: they start at random, and say nothing before they are trained`);
@@ -115,6 +115,16 @@ export async function loadModel(
   } finally {
     folder.close();
   }
+}
+
+/** Those of `heads` that lack a weight among `names`. */
+export function freshModules(
+  heads: readonly string[],
+  { weights }: Inventory,
+  names: ReadonlyMap<string, string>,
+): string[] {
+  const missing = [...weights.keys()].filter((name) => !names.has(name));
+  return heads.filter((module) => missing.some((name) => name.startsWith(`${module}.`)));
 }
 
 /** Modules of the head of a task, which a checkpoint may lack. */
