@@ -30,17 +30,20 @@ export const combine: Entry = defineCommand({
     await checkCombination(settings);
     await requireEmpty(output);
     requireWritable(output);
-    return await withModel({ ...settings, adapter: undefined, folder, terminal }, async (model) => {
-      const warn = (text: string) => terminal.note(`warning: ${text}`);
-      const [name] = await loadCombination(model, settings, { warn, always: true });
-      await model.saveAdapter(output, { name: name! });
-      const { trained } = model.parameters;
-      terminal.say(
-        `Combined ${plural(settings.adapter.length, "adapter")} into ${printable(output)}: ` +
-          `${trained.toLocaleString("en-US")} numbers.`,
-      );
-      terminal.result({ output, combination: settings.combination ?? "cat", parameters: trained });
-      return 0;
-    });
+    return await withModel(
+      { ...settings, adapter: undefined, like: settings.adapter[0], folder, terminal },
+      async (model) => {
+        const warn = (text: string) => terminal.note(`warning: ${text}`);
+        const [name] = await loadCombination(model, settings, { warn, always: true });
+        await model.saveAdapter(output, { name: name! });
+        const { trained } = model.parameters;
+        terminal.say(
+          `Combined ${plural(settings.adapter.length, "adapter")} into ${printable(output)}: ` +
+            `${trained.toLocaleString("en-US")} numbers.`,
+        );
+        terminal.result({ output, combination: settings.combination ?? "cat", parameters: trained });
+        return 0;
+      },
+    );
   },
 });

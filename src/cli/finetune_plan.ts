@@ -76,10 +76,11 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const { quantize, task: asked } = settings;
   const first = await inspectModel(model, { quantize, task: asked });
   const { architecture: { V, positions: all }, task: { name: task } } = first;
-  if (task === "sentence-embedding") {
-    throw new UsageError("usage/task", "Cannot train embeddings from rows", {
-      hint: "Put a head on this model: --task sequence-classification.",
-    });
+  if (task === "sentence-embedding" || task === "seq2seq-lm") {
+    const hint = task === "seq2seq-lm"
+      ? "Use the library: loadPairDataset() and train()."
+      : "Put a head on this model: --task sequence-classification.";
+    throw new UsageError("usage/task", `Cannot train ${task} from rows here`, { hint });
   }
   const tokenizer = await loadTokenizer(model, { rows: V });
   const positions = all - (planMethod(settings, first, tokenizer).method?.virtualTokens ?? 0);

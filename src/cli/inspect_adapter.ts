@@ -7,7 +7,10 @@ import { type AdapterFile, readAdapterFolder } from "../io/adapter_file.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { architectureOf } from "../models/mod.ts";
 import { visitModel } from "../objectives/build.ts";
+import { chooseTask } from "../objectives/choose_task.ts";
 import { taskOf } from "../objectives/tasks.ts";
+import { adapterTask, modulesOfTask } from "../train/adapter_task.ts";
+import { withModules } from "../train/adapters.ts";
 import { baseFacts } from "../train/base_facts.ts";
 import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "../train/leaves.ts";
 import { takeInventory } from "../train/load.ts";
@@ -34,7 +37,10 @@ export async function inspectAdapter(
   if (config) facts.unshift(...configFacts(config, file));
   problems.push(...listed([...pairProblems(file), ...valueProblems(file)]));
   if (config && model !== undefined) {
-    const wanted = await attempt(problems, () => tensorsFor(model, config));
+    const wanted = await attempt(
+      problems,
+      () => tensorsFor(model, path, withModules(config, modulesOfTask(file.config.task_type))),
+    );
     if (wanted) {
       const misfits = fitProblems(wanted, file);
       problems.push(...listed(misfits));
@@ -85,14 +91,19 @@ function valueProblems({ tensors }: AdapterFile): string[] {
 }
 
 /** The tensors that an adapter with this configuration has on a model. */
-async function tensorsFor(path: string, config: AdapterConfig): Promise<Map<string, AdapterTensorSpec>> {
-  const folder = await openModelFolder(path);
+async function tensorsFor(
+  model: string,
+  path: string,
+  settings: AdapterConfig,
+): Promise<Map<string, AdapterTensorSpec>> {
+  const folder = await openModelFolder(model);
   try {
-    const architecture = architectureOf(folder.config);
-    const task = taskOf(folder.config, architecture);
-    const facts = baseFacts({ architecture, inventory: takeInventory(architecture, task), config: folder.config });
+    const config = chooseTask(folder.config, await adapterTask(path));
+    const architecture = architectureOf(config);
+    const task = taskOf(config, architecture);
+    const facts = baseFacts({ architecture, inventory: takeInventory(architecture, task), config });
     const { leaves, inventory } = recordingLeaves();
-    const adapter = buildAdapter(resolveAdapter(config, facts), "eval");
+    const adapter = buildAdapter(resolveAdapter(settings, facts), "eval");
     visitModel(architecture, task, { graph: new Graph(), adapter, leaves });
     return savedTensors(inventory.params);
   } finally {

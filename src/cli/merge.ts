@@ -35,32 +35,35 @@ export const merge: Entry = defineCommand({
     await checkCombination(settings);
     await requireEmpty(output);
     requireWritable(output);
-    return await withModel({ ...settings, adapter: undefined, folder, terminal }, async (model, device) => {
-      const warn = (text: string) => terminal.note(`warning: ${text}`);
-      const adapters = await loadCombination(model, settings, { warn, always: false });
-      const { V, positions } = model.state.architecture;
-      const batch = probeBatch({ V, T: Math.min(32, positions) });
-      // Several adapters act together only once they are merged.
-      if (adapters.length > 1) await model.merge(adapters);
-      const adapted = (await model.forward(batch)).logits.data;
-      const maps = new Set(adapters.flatMap((name) => model.state.adapters.get(name)!.targets)).size;
-      await model.saveMerged(output, { dtype });
-      // What was written is what is compared: the folder is loaded again.
-      const saved = await loadModel(device, output);
-      const merged = (await saved.forward(batch)).logits.data;
-      let difference = 0, largest = 0;
-      for (let i = 0; i < adapted.length; i++) {
-        difference = Math.max(difference, Math.abs(adapted[i]! - merged[i]!));
-        largest = Math.max(largest, Math.abs(adapted[i]!));
-      }
-      terminal.say(`Merged ${plural(maps, "linear map")} into ${printable(output)} (${dtype}).`);
-      terminal.say(
-        `Logits of the saved model and of the adapted one differ by at most ${difference.toExponential(1)} ` +
-          `(the largest is ${largest.toFixed(2)}).`,
-      );
-      terminal.result({ output, dtype, maps, largestDifference: difference, largestLogit: largest });
-      return 0;
-    });
+    return await withModel(
+      { ...settings, adapter: undefined, like: settings.adapter[0], folder, terminal },
+      async (model, device) => {
+        const warn = (text: string) => terminal.note(`warning: ${text}`);
+        const adapters = await loadCombination(model, settings, { warn, always: false });
+        const { V, positions } = model.state.architecture;
+        const batch = probeBatch({ V, T: Math.min(32, positions) });
+        // Several adapters act together only once they are merged.
+        if (adapters.length > 1) await model.merge(adapters);
+        const adapted = (await model.forward(batch)).logits.data;
+        const maps = new Set(adapters.flatMap((name) => model.state.adapters.get(name)!.targets)).size;
+        await model.saveMerged(output, { dtype });
+        // What was written is what is compared: the folder is loaded again.
+        const saved = await loadModel(device, output);
+        const merged = (await saved.forward(batch)).logits.data;
+        let difference = 0, largest = 0;
+        for (let i = 0; i < adapted.length; i++) {
+          difference = Math.max(difference, Math.abs(adapted[i]! - merged[i]!));
+          largest = Math.max(largest, Math.abs(adapted[i]!));
+        }
+        terminal.say(`Merged ${plural(maps, "linear map")} into ${printable(output)} (${dtype}).`);
+        terminal.say(
+          `Logits of the saved model and of the adapted one differ by at most ${difference.toExponential(1)} ` +
+            `(the largest is ${largest.toFixed(2)}).`,
+        );
+        terminal.result({ output, dtype, maps, largestDifference: difference, largestLogit: largest });
+        return 0;
+      },
+    );
   },
 });
 
