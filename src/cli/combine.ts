@@ -1,6 +1,7 @@
 // `combine`: one LoRA adapter from several, saved as PEFT saves it.
 import { requireEmpty } from "../io/atomic_write.ts";
 import { printable } from "../core/errors.ts";
+import { adapterTask } from "../train/adapter_task.ts";
 import { checkCombination, combineFields, loadCombination } from "./combine_settings.ts";
 import { defineCommand, type Entry } from "./command.ts";
 import { plural } from "./format.ts";
@@ -30,8 +31,9 @@ export const combine: Entry = defineCommand({
     await checkCombination(settings);
     await requireEmpty(output);
     requireWritable(output);
+    const choice = await adapterTask(settings.adapter[0]!);
     return await withModel(
-      { ...settings, adapter: undefined, like: settings.adapter[0], folder, terminal },
+      { ...settings, adapter: undefined, choice, folder, terminal },
       async (model) => {
         const warn = (text: string) => terminal.note(`warning: ${text}`);
         const [name] = await loadCombination(model, settings, { warn, always: true });

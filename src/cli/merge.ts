@@ -1,6 +1,7 @@
 // `merge`: adapters folded into their base, saved as a Hugging Face folder, and compared with the adapted model.
 import { requireEmpty } from "../io/atomic_write.ts";
 import type { Batch } from "../data/batch.ts";
+import { adapterTask } from "../train/adapter_task.ts";
 import { loadModel } from "../train/load.ts";
 import { randomKey } from "../core/random.ts";
 import { checkModelPaths, modelFields, withModel } from "./open_model.ts";
@@ -35,8 +36,9 @@ export const merge: Entry = defineCommand({
     await checkCombination(settings);
     await requireEmpty(output);
     requireWritable(output);
+    const task = await adapterTask(settings.adapter[0]!);
     return await withModel(
-      { ...settings, adapter: undefined, like: settings.adapter[0], folder, terminal },
+      { ...settings, adapter: undefined, choice: task, folder, terminal },
       async (model, device) => {
         const warn = (text: string) => terminal.note(`warning: ${text}`);
         const adapters = await loadCombination(model, settings, { warn, always: false });
