@@ -4,10 +4,11 @@
 //   y[j + E/2] = x[j + E/2] · cos[t, j] + x[j] · sin[t, j]
 //
 // The gradient is the rotation by the negative angle. One invocation per vector of a half head.
+// Where only the first heads turn, or only the first columns of a head, the rest is copied: one invocation per vector then.
 // The position t of row n is n mod T plus an offset, or is read: position[n], or position[0] for all rows.
 import { declareBuffers } from "./lib/bindings.ts";
 import { flatWorkgroup } from "./lib/index.ts";
-import { vectorType, widthOf } from "./lib/vector.ts";
+import { vectorType, type Width, widthOf } from "./lib/vector.ts";
 import { wgsl } from "./wgsl.ts";
 
 const LANES = 64;
@@ -15,8 +16,12 @@ const LANES = 64;
 /** Options of {@linkcode rope}. */
 export interface RopeShaderOptions {
   readonly heads: number;
-  /** Columns of a head, even. */
+  /** Columns of a head. */
   readonly E: number;
+  /** Heads that turn, the first ones. */
+  readonly turned: number;
+  /** Columns of a head that turn, the first ones: even. */
+  readonly columns: number;
   /** Rotate by the negative angle. */
   readonly inverse: boolean;
   /** Where a row's position comes from: its number, an array with one entry a row, or an array with one entry. */
@@ -24,18 +29,30 @@ export interface RopeShaderOptions {
 }
 
 /** Workgroups for so many rows. */
-export function ropeWorkgroups(rows: number, { heads, E }: RopeShaderOptions): number {
-  return Math.ceil(rows * heads * E / 2 / widthOf(E / 2) / LANES);
+export function ropeWorkgroups(rows: number, options: RopeShaderOptions): number {
+  const { heads, E } = options;
+  const { width, whole } = layout(options);
+  return Math.ceil(rows * heads * E / (whole ? 2 : 1) / width / LANES);
 }
 
-/** x[N, heads·E], cos[P, E/2], sin[P, E/2] (, position[N or 1]) → y[N, heads·E]; uniform p: rows, first, T, offset. */
-export function rope({ heads, E, inverse, position }: RopeShaderOptions): string {
-  const width = widthOf(E / 2);
+/** Whether all columns turn, and the vectors that they divide into. */
+function layout({ heads, E, turned, columns }: RopeShaderOptions) {
+  return { whole: turned === heads && columns === E, width: Math.min(widthOf(E), widthOf(columns / 2)) as Width };
+}
+
+/**
+ * x[N, heads·E], cos[P, columns/2], sin[P, columns/2] (, position[N or 1]) → y[N, heads·E]; uniform p: rows, first, T,
+ * offset.
+ */
+export function rope(options: RopeShaderOptions): string {
+  const { heads, E, turned, columns, inverse, position } = options;
+  const { width, whole } = layout(options);
   const type = vectorType(width);
   const tables = ["x", "cos_table", "sin_table"].map((name) => `${name}: array<${type}>`);
   return wgsl`
 struct P { rows: u32, first: u32, T: u32, offset: u32 }
-const HALF = ${E / 2 / width}u; // vectors of half a head
+const HALF = ${columns / 2 / width}u; // vectors of half of the columns that turn
+const HEAD = ${E / width}u; // vectors of a head
 ${declareBuffers([...tables, ...(position === "row" ? [] : ["position: array<u32>"])], [`y: array<${type}>`])}
 ${flatWorkgroup()}
 
@@ -52,6 +69,7 @@ fn position_of(row: u32) -> u32 {
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = flat_workgroup(id, groups) * ${LANES}u + lane;
+#if ${whole}
   let head = i / HALF; // over all rows
   let piece = i % HALF;
   let row = head / ${heads}u;
@@ -65,5 +83,22 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u
   let b = x[high];
   y[low] = a * c - b * s;
   y[high] = b * c + a * s;
+#else
+  let row = i / ${heads}u / HEAD;
+  if (row >= p.rows) { return; }
+  let column = i % HEAD;
+  if (i / HEAD % ${heads}u >= ${turned}u || column >= 2u * HALF) {
+    y[i] = x[i];
+    return;
+  }
+  let at = position_of(row) * HALF + column % HALF;
+  let c = cos_table[at];
+  let s = ${inverse ? "-" : ""}sin_table[at];
+  if (column < HALF) {
+    y[i] = x[i] * c - x[i + HALF] * s;
+  } else {
+    y[i] = x[i] * c + x[i - HALF] * s;
+  }
+#endif
 }`;
 }

@@ -38,6 +38,15 @@ export interface Encoder {
   readonly padId: number;
 }
 
+/** The projection onto the vocabulary. */
+export interface OutputHead {
+  readonly info: SiteInfo;
+  /** [V, D]. */
+  readonly weight: Value;
+  /** The logits are bent to softcap · tanh(logit / softcap). */
+  readonly softcap?: number | undefined;
+}
+
 /** A family, configured by one config.json. */
 export interface Architecture {
   /** `model_type` in config.json. */
@@ -63,8 +72,8 @@ export interface Architecture {
   readonly positionIds?: (ids: readonly number[]) => number[];
   /** Hidden states h[N, D] after the last norm, for tokens u32[N]. */
   hidden(m: ModelScope, tokens: Value, places?: TokenPlaces): Value;
-  /** The output projection of a language model that predicts the next token: its site and its weight[V, D]. */
-  head?(m: ModelScope): { readonly info: SiteInfo; readonly weight: Value };
+  /** The output projection of a language model that predicts the next token. */
+  head?(m: ModelScope): OutputHead;
   /** The other half of an encoder-decoder; {@linkcode hidden} is the decoder, which looks at what this one made. */
   readonly encoder?: Encoder;
   /** Heads for other tasks. */

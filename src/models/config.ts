@@ -10,6 +10,10 @@ export interface ConfigReader {
   count(field: string, options?: { readonly fallback?: number; readonly min?: number; readonly max?: number }): number;
   /** A finite number. */
   number(field: string, fallback?: number): number;
+  /** A number above 0. */
+  positive(field: string, fallback: number): number;
+  /** Whether the field is there and says null. */
+  isNull(field: string): boolean;
   /** True or false. */
   flag(field: string, fallback: boolean): boolean;
   /** One of the names in `known`. */
@@ -42,6 +46,13 @@ export function readConfig(config: Json): ConfigReader {
       problem(field, `must be a number: received ${show(value)}`);
       return 1;
     },
+    positive(field, fallback) {
+      const value = given(field) ?? fallback;
+      if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
+      problem(field, `must be a number above 0: received ${show(value)}`);
+      return 1;
+    },
+    isNull: (field) => Object.hasOwn(config, field) && config[field] === null,
     flag(field, fallback) {
       const value = given(field) ?? fallback;
       if (typeof value === "boolean") return value;

@@ -4,8 +4,13 @@ import type { Architecture } from "./architecture.ts";
 import type { Json } from "./config.ts";
 import { bert } from "./bert.ts";
 import { distilbert } from "./distilbert.ts";
+import { gemma } from "./gemma.ts";
+import { gemma2 } from "./gemma2.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { roberta } from "./roberta.ts";
 import { useLite } from "./use_lite.ts";
@@ -19,7 +24,12 @@ export const models = {
   "xlm-roberta": roberta,
   gpt2,
   llama,
+  mistral,
+  qwen2,
   qwen3,
+  gemma,
+  gemma2,
+  phi3,
   "use-lite": useLite,
   t5,
   mt5: t5,

@@ -1,24 +1,25 @@
-// Qwen3 (arXiv:2505.09388), as transformers' modeling_qwen3.py: Llama with an RMS norm over every head of q and k before
-// the rotary embedding, and heads whose width does not follow from the width of the model.
-import { printable } from "../core/errors.ts";
+// Qwen3 (arXiv:2505.09388), as transformers' modeling_qwen3.py: Qwen2 with an RMS norm over every head of q and k before
+// the rotary embedding, heads whose width does not follow from that of the model, and optional biases.
+import { GATE_NAMES } from "../nn/activation.ts";
 import type { Architecture } from "./architecture.ts";
 import type { Json } from "./config.ts";
-import { llamaLike } from "./llama.ts";
+import { decoder } from "./decoder.ts";
+import { qwenWindows } from "./qwen2.ts";
 
-/** Qwen3 from its config.json; every layer must attend to all positions before it. */
+/** Qwen3 from its config.json. */
 export function qwen3(config: Json): Architecture {
-  return llamaLike(config, {
+  return decoder(config, {
     type: "qwen3",
-    headDim: 128,
-    headNorm: true,
-    check(c) {
-      if (c.flag("use_sliding_window", false)) {
-        c.problem("use_sliding_window", "must be false: sliding windows are not supported");
-      }
-      const types = config.layer_types ?? [];
-      if (!Array.isArray(types) || types.some((type) => type !== "full_attention")) {
-        c.problem("layer_types", `must name only full_attention: received ${printable(JSON.stringify(types))}`);
-      }
+    defaults: { headDim: 128, keyHeads: 32, positions: 32_768 },
+    traits(c, { layers }) {
+      const bias = c.flag("attention_bias", false);
+      return {
+        qkvBias: bias,
+        outBias: bias,
+        headNorm: true,
+        activation: c.choice("hidden_act", GATE_NAMES, "silu"),
+        window: qwenWindows(config, c, layers),
+      };
     },
   });
 }

@@ -4,7 +4,7 @@ import { attentionDecode, attentionDecodePacked } from "../ops/decode.ts";
 import { add } from "../ops/elementwise.ts";
 import { embedding } from "../ops/embedding.ts";
 import { ropeAt } from "../ops/rope.ts";
-import type { Heads, Sequence } from "./sequence.ts";
+import { type Heads, seenHeads, type Sequence } from "./sequence.ts";
 
 /** S sequences that grow to at most Tmax positions. */
 export interface DecodeSequenceOptions {
@@ -44,8 +44,10 @@ export function decodeSequence({ graph, S, Tmax, position, prefix }: DecodeSeque
     length: Tmax,
     addPositions: (x, table) => add(x, embedding(table, position)),
     lead: (x) => x, // the positions in front were read with the prompt
-    rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position, heads, E }),
-    attend: (qkv, heads) => attentionDecode({ ...qkv, ...caches(heads), position }, { S, Tmax, ...heads }),
-    attendPacked: (qkv, heads) => attentionDecodePacked({ qkv, ...caches(heads), position }, { S, Tmax, ...heads }),
+    rotate: (x, tables, dims) => ropeAt(x, tables, { position, ...dims }),
+    attend: (qkv, heads) =>
+      attentionDecode({ ...qkv, ...caches(heads), position }, { S, Tmax, ...seenHeads(heads, Tmax) }),
+    attendPacked: (qkv, heads) =>
+      attentionDecodePacked({ qkv, ...caches(heads), position }, { S, Tmax, ...seenHeads(heads, Tmax) }),
   };
 }

@@ -7,7 +7,7 @@ import { lead } from "../ops/lead.ts";
 import { addPositions } from "../ops/positions.ts";
 import { relativeBias } from "../ops/relative_bias.ts";
 import { rope, ropeAt } from "../ops/rope.ts";
-import type { Sequence } from "./sequence.ts";
+import { seenHeads, type Sequence } from "./sequence.ts";
 
 /** A batch of B sequences of T positions. */
 export interface FullSequenceOptions {
@@ -29,12 +29,12 @@ export function fullSequence({ B, T, mask, positions, causal = true }: FullSeque
     length: T,
     addPositions: (x, table) => positions ? add(x, embedding(table, positions)) : addPositions(x, table, { T }),
     lead: (x, table, options = {}) => lead(x, table, { T, ...options }),
-    rotate: (x, tables, { heads, E }) =>
-      positions ? ropeAt(x, tables, { position: positions, heads, E }) : rope(x, tables, { B, T, heads, E }),
+    rotate: (x, tables, dims) =>
+      positions ? ropeAt(x, tables, { position: positions, ...dims }) : rope(x, tables, { B, T, ...dims }),
     attend({ q, k, v, bias }, heads) {
       const distances = bias ? { bias: relativeBias(bias, { T, S: T }) } : {};
-      return attention({ q, k, v, ...padding, ...distances }, { B, T, causal, ...heads });
+      return attention({ q, k, v, ...padding, ...distances }, { B, T, causal, ...seenHeads(heads, T) });
     },
-    attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal, ...heads }),
+    attendPacked: (qkv, heads) => attentionPacked({ qkv, ...padding }, { B, T, causal, ...seenHeads(heads, T) }),
   };
 }

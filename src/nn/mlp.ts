@@ -1,21 +1,27 @@
 // Feed-forward layers.
 import type { Value } from "../graph/graph.ts";
-import { swiglu } from "../ops/gated.ts";
-import { activation, type ActivationName } from "./activation.ts";
+import { activation, type ActivationName, gate, type GateName } from "./activation.ts";
 import { linear } from "./linear.ts";
 import { type ModelScope, within } from "./scope.ts";
 
-/** Gated feed-forward of Llama-like models: down( silu(gate(x)) · up(x) ),  x[N, D] → [N, D]. */
-export function gatedMlp(
-  m: ModelScope,
-  x: Value,
-  { D, F, bias }: { readonly D: number; readonly F: number; readonly bias: boolean },
-): Value {
-  return within(m, "mlp", () => {
+/** Sizes and form of a gated feed-forward. */
+export interface GatedMlpOptions {
+  readonly D: number;
+  readonly F: number;
+  readonly bias: boolean;
+  readonly activation: GateName;
+  /** Whether gate and up are one map, gate_up_proj[2·F, D]. */
+  readonly packed: boolean;
+}
+
+/** Gated feed-forward of Llama-like models: down( act(gate(x)) · up(x) ),  x[N, D] → [N, D]. */
+export function gatedMlp(m: ModelScope, x: Value, { D, F, bias, activation, packed }: GatedMlpOptions): Value {
+  const halves = () => {
+    if (packed) return linear(m, "gate_up_proj", x, { In: D, Out: 2 * F, bias }); // [N, 2·F]
     const gate = linear(m, "gate_proj", x, { In: D, Out: F, bias }); // [N, F]
-    const up = linear(m, "up_proj", x, { In: D, Out: F, bias }); //     [N, F]
-    return linear(m, "down_proj", swiglu(gate, up), { In: F, Out: D, bias });
-  });
+    return { gate, up: linear(m, "up_proj", x, { In: D, Out: F, bias }) };
+  };
+  return within(m, "mlp", () => linear(m, "down_proj", gate(activation, halves()), { In: F, Out: D, bias }));
 }
 
 /** GPT-2's feed-forward: c_proj( activation(c_fc(x)) ), weights stored [In, Out],  x[N, D] → [N, D]. */

@@ -10,11 +10,17 @@ export interface NormOptions {
   readonly eps: number;
 }
 
+/** What an RMS norm has beside. */
+export interface RmsNormOptions extends NormOptions {
+  /** Whether the weight is stored as an offset from one (Gemma). */
+  readonly offset?: boolean;
+}
+
 /** RMS norm of x[N, D] with the weight `name`.weight[D]; of x[N, heads·D], every head by itself. */
-export function rmsNorm(m: ModelScope, name: string, x: Value, { D, eps }: NormOptions): Value {
+export function rmsNorm(m: ModelScope, name: string, x: Value, { D, eps, offset = false }: RmsNormOptions): Value {
   return within(m, name, () => {
     tell(m, D);
-    return rmsNormOp(x, weight(m, "weight", [D], { kind: "ones" }), { eps });
+    return rmsNormOp(x, weight(m, "weight", [D], { kind: offset ? "zeros" : "ones" }), { eps, offset });
   });
 }
 

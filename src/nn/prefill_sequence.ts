@@ -6,7 +6,7 @@ import { leadAt } from "../ops/lead.ts";
 import { attentionPrefill, attentionPrefillPacked } from "../ops/prefill.ts";
 import { ropeAt } from "../ops/rope.ts";
 import { cacheLeaves } from "./decode_sequence.ts";
-import type { Sequence } from "./sequence.ts";
+import { seenHeads, type Sequence } from "./sequence.ts";
 
 /** C positions of S sequences, which grow to at most Tmax. */
 export interface PrefillSequenceOptions {
@@ -34,12 +34,12 @@ export function prefillSequence({ graph, positions, prefix, width = 1, ...sizes 
     length: Tmax,
     addPositions: (x, table) => add(x, embedding(table, positions)),
     lead: (x, table, options = {}) => leadAt(x, table, { positions, ...options }),
-    rotate: (x, tables, { heads, E }) => ropeAt(x, tables, { position: positions, heads, E }),
+    rotate: (x, tables, dims) => ropeAt(x, tables, { position: positions, ...dims }),
     attend({ bias, ...qkv }, heads) {
       if (bias) throw new TypeError("Cannot read a prompt in parts as its scores have a bias by distance");
-      return attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...attended, ...heads });
+      return attentionPrefill({ ...qkv, ...caches(heads), positions }, { ...attended, ...seenHeads(heads, Tmax) });
     },
     attendPacked: (qkv, heads) =>
-      attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...attended, ...heads }),
+      attentionPrefillPacked({ qkv, ...caches(heads), positions }, { ...attended, ...seenHeads(heads, Tmax) }),
   };
 }

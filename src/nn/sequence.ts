@@ -13,9 +13,31 @@ export interface Heads {
   readonly E: number;
   /** Factor on the scores. */
   readonly scale: number;
+  /** How many positions a row sees, its own included; all before it without. */
+  readonly window?: number;
+  /** Scaled scores are bent to softcap · tanh(score / softcap). */
+  readonly softcap?: number;
 }
 
-/** Tables of rotary angles: cos and sin [positions, E / 2]. */
+/** The same heads, without a window that sequences of so many positions never fill: programs stay alike. */
+export function seenHeads(heads: Heads, positions: number): Heads {
+  if (heads.window === undefined || heads.window < positions) return heads;
+  const { window: _, ...rest } = heads;
+  return rest;
+}
+
+/** Columns of x[N, heads·E] that a rotary embedding turns. */
+export interface RotatedHeads {
+  readonly heads: number;
+  /** Width of a head. */
+  readonly E: number;
+  /** How many heads turn, the first ones; all by default. */
+  readonly turned?: number;
+  /** How many columns of a head turn, the first ones; E by default. The tables have half as many. */
+  readonly columns?: number;
+}
+
+/** Tables of rotary angles: cos and sin [positions, columns / 2]. */
 export interface RotaryTables {
   readonly cos: Value;
   readonly sin: Value;
@@ -57,10 +79,10 @@ export interface Sequence {
   /** x[N, C] with columns of table[P, W] in the first P positions of every sequence, in place of their own. */
   lead(x: Value, table: Value, options?: LeadOptions): Value;
   /** Rotary embedding of x[N, heads·E]. */
-  rotate(x: Value, tables: RotaryTables, dims: { readonly heads: number; readonly E: number }): Value;
+  rotate(x: Value, tables: RotaryTables, dims: RotatedHeads): Value;
   /** Attention within each sequence: q[N, H·E], k and v[N, K·E] → [N, H·E]. */
   attend(inputs: AttendInputs, heads: Heads): Value;
-  /** The same on one packed value [N, 3·H·E] (K = H). */
+  /** The same on one packed value [N, (H + 2·K)·E]. */
   attendPacked(qkv: Value, heads: Heads): Value;
   /** Of decoders that look at another sequence. */
   readonly source?: Source;

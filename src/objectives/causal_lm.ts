@@ -3,11 +3,12 @@
 //   loss = scale · Σ −log p(label[n] | tokens up to n)      labels are shifted by one on the CPU
 import { checkBatch } from "../data/batch.ts";
 import type { Value } from "../graph/graph.ts";
-import type { Architecture } from "../models/architecture.ts";
+import type { Architecture, OutputHead } from "../models/architecture.ts";
 import { applySite } from "../nn/linear.ts";
 import type { ModelScope } from "../nn/scope.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
 import { linearCrossEntropy } from "../ops/linear_cross_entropy.ts";
+import { softcap as bounded } from "../ops/softcap.ts";
 import { arrangeTokens, countLabels, tokenLabels, words } from "./arrange.ts";
 import type { Inputs, LossOptions, Task } from "./task.ts";
 
@@ -42,16 +43,18 @@ export function causalLmLoss(
   { scale, smoothing = 0 }: LossOptions,
 ): Value {
   const hidden = architecture.hidden(m, input_ids);
-  const { info, weight } = architecture.head!(m);
+  const head = architecture.head!(m);
+  const { info, weight, softcap } = head;
   const options = { smoothing, reduction: "sum" } as const;
   if (m.adapter?.linear && m.adapter.adapts(info)) {
-    return m.graph.scope(
-      info.path,
-      () => crossEntropy(applySite(m, info, hidden, weight), labels!, { ...options, scaleBy: scale }),
-    );
+    const logits = project(m, head, hidden);
+    return m.graph.scope(info.path, () => crossEntropy(logits, labels!, { ...options, scaleBy: scale }));
   }
   m.leaves.site?.(info);
-  return m.graph.scope(info.path, () => linearCrossEntropy({ hidden, weight, labels: labels!, scale }, options));
+  return m.graph.scope(
+    info.path,
+    () => linearCrossEntropy({ hidden, weight, labels: labels!, scale }, { ...options, softcap }),
+  );
 }
 
 /** The logits [N, V] of a batch. */
@@ -62,6 +65,12 @@ export function causalLmLogits(m: ModelScope, architecture: Architecture, tokens
 
 /** The logits [N, V] of hidden states h[N, D]. */
 export function hiddenLogits(m: ModelScope, architecture: Architecture, hidden: Value): Value {
-  const { info, weight } = architecture.head!(m);
-  return m.graph.scope(info.path, () => applySite(m, info, hidden, weight));
+  return project(m, architecture.head!(m), hidden);
+}
+
+function project(m: ModelScope, { info, weight, softcap }: OutputHead, hidden: Value): Value {
+  return m.graph.scope(info.path, () => {
+    const logits = applySite(m, info, hidden, weight);
+    return softcap === undefined ? logits : bounded(logits, softcap);
+  });
 }

@@ -99,7 +99,7 @@ export { pool } from "./pool.ts";
 export { addPositions, type AddPositionsOptions } from "./positions.ts";
 export { type BucketRule, relativeBias, type RelativeBiasOptions, relativeBuckets } from "./relative_bias.ts";
 export { rmsNorm, type RmsNormOptions } from "./rms_norm.ts";
-export { rope, ropeAt, type RopeOptions, type RopeValues } from "./rope.ts";
+export { rope, ropeAt, type RopeHeads, type RopeOptions, type RopeValues } from "./rope.ts";
 export { type RopeScaling } from "./rope_scaling.ts";
 export { type RopeTableOptions, type RopeTables, ropeTables } from "./rope_tables.ts";
 export { argmax, penalizeRepeats, sample, type SampleOptions } from "./sample.ts";

@@ -5,7 +5,7 @@ import { defineOp, type Kernel, type V1, type V3, type V4, type Value } from "..
 import type { Target } from "../graph/target.ts";
 import { parts, rowRange } from "./parts.ts";
 
-/** Tables [positions, E/2] of cos and sin as values: weight leaves filled from `ropeTables`. */
+/** Tables [positions, columns/2] of cos and sin as values: weight leaves filled from `ropeTables`. */
 export interface RopeValues {
   /** Cosines. */
   readonly cos: Value;
@@ -13,38 +13,50 @@ export interface RopeValues {
   readonly sin: Value;
 }
 
+/** Which columns of a row turn. */
+export interface RopeHeads {
+  /** Heads of a row. */
+  readonly heads: number;
+  /** Columns of a head. */
+  readonly E: number;
+  /** Heads that turn, the first ones; all by default. The others are copied. */
+  readonly turned?: number;
+  /** Columns of a head that turn, the first ones, an even number; E by default. The others are copied. */
+  readonly columns?: number;
+}
+
 /** Sizes of {@linkcode rope}. */
-export interface RopeOptions {
+export interface RopeOptions extends RopeHeads {
   /** Sequences. */
   readonly B: number;
   /** Rows of a sequence. */
   readonly T: number;
-  /** Heads of a row. */
-  readonly heads: number;
-  /** Columns of a head, even. */
-  readonly E: number;
   /** Position of the first row of every sequence. */
   readonly offset?: number;
 }
 
-interface Attrs {
+interface Attrs extends Required<RopeHeads> {
   readonly T: number;
-  readonly heads: number;
-  readonly E: number;
   readonly offset: number;
   readonly inverse: boolean;
 }
 
-function checkTables(op: string, x: Value, { cos, sin }: RopeValues, { heads, E }: { heads: number; E: number }): void {
-  if (E % 2 !== 0) throw new RangeError(`Cannot apply ${op} as E must be even: received ${E}`);
+function checkTables(op: string, x: Value, { cos, sin }: RopeValues, sizes: RopeHeads): Required<RopeHeads> {
+  const { heads, E, turned = heads, columns = E } = sizes;
+  const name = sizes.columns === undefined ? "E" : "columns";
+  if (columns % 2 !== 0) throw new RangeError(`Cannot apply ${op} as ${name} must be even: received ${columns}`);
+  if (columns > E) throw new RangeError(`Cannot apply ${op} to ${columns} columns: a head has ${E}`);
+  if (turned > heads) throw new RangeError(`Cannot apply ${op} to ${turned} heads: a row has ${heads}`);
   if (x.shape.length !== 2 || x.shape[1] !== heads * E) {
     throw new ShapeError(op, "x", "N heads·E", x.shape, { "heads·E": heads * E });
   }
   for (const [name, table] of Object.entries({ cos, sin })) {
-    if (table.shape.length !== 2 || table.shape[1] !== E / 2) {
-      throw new ShapeError(op, name, "positions E/2", table.shape, { "E/2": E / 2 });
+    const half = `${sizes.columns === undefined ? "E" : "columns"}/2`;
+    if (table.shape.length !== 2 || table.shape[1] !== columns / 2) {
+      throw new ShapeError(op, name, `positions ${half}`, table.shape, { [half]: columns / 2 });
     }
   }
+  return { heads, E, turned, columns };
 }
 
 // y = R(t)·x with a rotation R   ⇒   dx = R(t)ᵀ·dy = R(−t)·dy
@@ -52,7 +64,7 @@ const ropeOp = defineOp<Attrs, V3, V1>({
   name: "rope",
   infer: ([x]) => [x],
   kernels({ inputs: [x, cos, sin], outputs: [y], attrs: { T, offset, ...options } }, target) {
-    const used = { offset: 0, length: (offset + T) * options.E / 2 };
+    const used = { offset: 0, length: (offset + T) * options.columns / 2 };
     return rotations({
       name: options.inverse ? "rope gradient" : "rope",
       x,
@@ -104,21 +116,22 @@ function rotations({ name, x, y, tables, position, T, offset, ...rest }: Rotatio
  * Turn x[N, heads·E] (N = B·T, head h at columns h·E) by the angles of the tables; row n has position offset + n mod T.
  *
  * @throws {ShapeError} if x or a table has another shape.
- * @throws {RangeError} if E is odd, or the tables end before the last position.
+ * @throws {RangeError} if the number of columns that turn is odd or above E, that of heads above all of them, or the
+ * tables end before the last position.
  */
-export function rope(x: Value, { cos, sin }: RopeValues, { B, T, heads, E, offset = 0 }: RopeOptions): Value {
-  checkTables("rope", x, { cos, sin }, { heads, E });
+export function rope(x: Value, { cos, sin }: RopeValues, { B, T, offset = 0, ...heads }: RopeOptions): Value {
+  const sizes = checkTables("rope", x, { cos, sin }, heads);
   if (x.shape[0] !== B * T) throw new ShapeError("rope", "x", "B·T heads·E", x.shape, { "B·T": B * T });
   if (offset + T > Math.min(cos.shape[0]!, sin.shape[0]!)) {
     throw new RangeError(`Cannot apply rope to positions up to ${offset + T}: the tables have ${cos.shape[0]}`);
   }
-  return rotate([x, cos, sin], { T, heads, E, offset, inverse: false });
+  return rotate([x, cos, sin], { T, ...sizes, offset, inverse: false });
 }
 
 /** Rows that say themselves where they stand. */
 const NOWHERE = { T: 0, offset: 0 };
 
-type AtAttrs = Pick<Attrs, "heads" | "E" | "inverse">;
+type AtAttrs = Omit<Attrs, "T" | "offset">;
 
 const ropeAtOp = defineOp<AtAttrs, V4, V1>({
   name: "rope_at",
@@ -157,12 +170,12 @@ function rotateAt(inputs: V4, attrs: AtAttrs): Value {
 export function ropeAt(
   x: Value,
   { cos, sin }: RopeValues,
-  { position, heads, E }: { readonly position: Value; readonly heads: number; readonly E: number },
+  { position, ...heads }: RopeHeads & { readonly position: Value },
 ): Value {
-  checkTables("ropeAt", x, { cos, sin }, { heads, E });
+  const sizes = checkTables("ropeAt", x, { cos, sin }, heads);
   const [S] = x.shape;
   if (position.dtype !== "u32" || position.shape.length !== 1 || ![1, S].includes(position.shape[0])) {
     throw new ShapeError("ropeAt", "position", "S", position.shape, { S: S! });
   }
-  return rotateAt([x, cos, sin, position], { heads, E, inverse: false });
+  return rotateAt([x, cos, sin, position], { ...sizes, inverse: false });
 }

@@ -3,7 +3,7 @@ import { ModelError, printable } from "../core/errors.ts";
 
 /** `rope_scaling` (or `rope_parameters`) of a config.json. */
 export interface RopeScaling {
-  /** `"default"`, `"linear"`, `"dynamic"`, `"llama3"` or `"yarn"`. */
+  /** `"default"`, `"linear"`, `"dynamic"`, `"llama3"`, `"yarn"` or `"longrope"`. */
   readonly rope_type?: string;
   /** The older name of `rope_type`. */
   readonly type?: string;
@@ -13,13 +13,16 @@ export interface RopeScaling {
   readonly low_freq_factor?: number;
   /** Llama3: wavelengths below original_max_position_embeddings / this stay as they are. */
   readonly high_freq_factor?: number;
-  /** Llama3 and YaRN: positions that the model was first trained with. */
+  /** Llama3, YaRN and longrope: positions that the model was first trained with. */
   readonly original_max_position_embeddings?: number;
   /** YaRN: waves that turn more often than this over the original context stay as they are (32). */
   readonly beta_fast?: number;
   /** YaRN: waves that turn less often than this are divided by `factor` (1). */
   readonly beta_slow?: number;
-  /** YaRN: factor on cos and sin, by default 0.1 · ln(factor) + 1. */
+  /**
+   * YaRN and longrope: factor on cos and sin, by default 0.1 · ln(factor) + 1 and √(1 + ln(factor) / ln(L)), L the
+   * original positions.
+   */
   readonly attention_factor?: number;
   /** YaRN, DeepSeek: numerator and denominator of that factor. */
   readonly mscale?: number;
@@ -27,6 +30,10 @@ export interface RopeScaling {
   readonly mscale_all_dim?: number;
   /** YaRN: whether the borders of the blend are whole numbers (true). */
   readonly truncate?: boolean;
+  /** Longrope: what each frequency is divided by, [E / 2], in texts of at most the original positions. */
+  readonly short_factor?: readonly number[];
+  /** Longrope: the same in longer texts. */
+  readonly long_factor?: readonly number[];
 }
 
 /** What the tables are made of. */
@@ -44,6 +51,8 @@ export interface RopeFrequencyOptions {
   /** Base of the frequencies. */
   readonly theta: number;
   readonly scaling: RopeScaling;
+  /** Positions of the text (1). */
+  readonly length?: number;
 }
 
 type NumberKey = "factor" | "low_freq_factor" | "high_freq_factor" | "original_max_position_embeddings";
@@ -55,6 +64,7 @@ const REQUIRED: Readonly<Record<string, readonly NumberKey[]>> = {
   dynamic: ["factor"],
   llama3: ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
   yarn: ["factor", "original_max_position_embeddings"],
+  longrope: ["factor", "original_max_position_embeddings"],
 };
 
 /** Numbers that may be left out. */
@@ -66,18 +76,35 @@ const OPTIONAL = ["beta_fast", "beta_slow", "attention_factor", "mscale", "mscal
  *
  * @throws {ModelError} `config/rope_scaling` if the rule is not supported or its numbers are wrong.
  */
-export function ropeFrequencies({ E, theta, scaling }: RopeFrequencyOptions): RopeFrequencies {
+export function ropeFrequencies({ E, theta, scaling, length = 1 }: RopeFrequencyOptions): RopeFrequencies {
   const type = scaling.rope_type ?? scaling.type ?? "default";
-  check(type, scaling);
+  check(type, scaling, E);
   const plain = Float64Array.from({ length: E / 2 }, (_, j) => theta ** (-2 * j / E));
   const { factor = 1 } = scaling;
   if (type === "linear") return { frequencies: plain.map((f) => f / factor), amplitude: 1 };
   if (type === "llama3") {
     return { frequencies: plain.map((f) => blend(f, factor, llama3Share(f, scaling))), amplitude: 1 };
   }
+  if (type === "longrope") {
+    const by = (longer(scaling, length) ? scaling.long_factor : scaling.short_factor)!;
+    return { frequencies: plain.map((f, j) => f / by[j]!), amplitude: longAmplitude(scaling) };
+  }
   if (type !== "yarn") return { frequencies: plain, amplitude: 1 };
   const share = yarnShare({ E, theta, scaling });
   return { frequencies: plain.map((f, j) => blend(f, factor, share(j))), amplitude: yarnAmplitude(scaling) };
+}
+
+/** Whether texts of so many positions turn by other angles than short ones do. */
+export function longer(
+  { rope_type, type, original_max_position_embeddings: L = 1 }: RopeScaling,
+  length: number,
+): boolean {
+  return (rope_type ?? type) === "longrope" && length > L;
+}
+
+// LongRoPE (arXiv:2402.13753).
+function longAmplitude({ factor = 1, attention_factor, original_max_position_embeddings: L = 1 }: RopeScaling): number {
+  return attention_factor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(L)));
 }
 
 /** `kept` of 1 leaves a frequency as it is, 0 divides it by the factor. */
@@ -109,7 +136,7 @@ function yarnAmplitude({ factor = 1, attention_factor, mscale, mscale_all_dim }:
   return attention_factor ?? (mscale && mscale_all_dim ? grown(mscale) / grown(mscale_all_dim) : grown(1));
 }
 
-function check(type: string, scaling: RopeScaling): void {
+function check(type: string, scaling: RopeScaling, E: number): void {
   const required = Object.hasOwn(REQUIRED, type) ? REQUIRED[type] : undefined;
   if (!required) {
     const known = Object.keys(REQUIRED).join(", ");
@@ -129,6 +156,11 @@ function check(type: string, scaling: RopeScaling): void {
       problems.push(`${large} must be above ${small}: received ${b} and ${a}`);
     }
   };
+  for (const key of type === "longrope" ? ["short_factor", "long_factor"] as const : []) {
+    const list: unknown = scaling[key];
+    if (Array.isArray(list) && list.length === E / 2 && list.every((x) => Number.isFinite(x) && x > 0)) continue;
+    problems.push(`${key} must be ${E / 2} positive numbers: received ${printable(JSON.stringify(list) ?? "nothing")}`);
+  }
   if (type === "llama3" && problems.length === 0) ordered("low_freq_factor", "high_freq_factor");
   if (type === "yarn" && problems.length === 0) ordered("beta_slow", "beta_fast");
   if (problems.length > 0) {

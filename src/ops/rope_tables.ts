@@ -14,6 +14,8 @@ export interface RopeTableOptions {
   readonly E: number;
   /** Base of the frequencies, `rope_theta`. */
   readonly theta?: number;
+  /** Positions of the longest text: rules may turn longer ones by other angles; `positions` by default. */
+  readonly length?: number;
   /** How the frequencies of a longer context differ. */
   readonly scaling?: RopeScaling | null;
 }
@@ -39,7 +41,7 @@ export interface RopeTables {
  * console.log(cos.length); // 512 · 32
  * ```
  */
-export function ropeTables({ positions, E, theta = 10000, scaling }: RopeTableOptions): RopeTables {
+export function ropeTables({ positions, E, theta = 10000, scaling, length = positions }: RopeTableOptions): RopeTables {
   if (E % 2 !== 0) {
     throw new ModelError(
       "config/head_dim",
@@ -47,7 +49,7 @@ export function ropeTables({ positions, E, theta = 10000, scaling }: RopeTableOp
     );
   }
   const half = E / 2;
-  const { frequencies, amplitude } = ropeFrequencies({ E, theta, scaling: scaling ?? {} });
+  const { frequencies, amplitude } = ropeFrequencies({ E, theta, scaling: scaling ?? {}, length });
   const cos = new Float32Array(positions * half);
   const sin = new Float32Array(positions * half);
   for (let t = 0; t < positions; t++) {

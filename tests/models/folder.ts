@@ -108,10 +108,10 @@ export type Weights = Map<string, { readonly shape: readonly number[]; readonly 
 export function randomWeights(config: Readonly<Record<string, unknown>>, seed = 1): Weights {
   const architecture = architectureOf(config);
   const { weights } = takeInventory(architecture, taskOf(config, architecture));
-  return new Map([...weights.values()].map(({ name, shape }) => {
+  return new Map([...weights.values()].map(({ name, shape, init }) => {
     const key = randomKey(seed, name);
     const length = shape.reduce((a, b) => a * b, 1);
-    const centre = /norm|ln_/i.test(name) && name.endsWith("weight") ? 1 : 0;
+    const centre = init.kind === "ones" ? 1 : 0;
     const data = Float32Array.from({ length }, (_, i) => centre + 0.25 * normal(key, i));
     return [name, { shape, data }] as const;
   }));

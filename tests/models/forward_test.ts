@@ -2,41 +2,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, type GraftDevice, loadModel, type Model } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
+import { FAMILIES } from "./families.ts";
 import { fixture, GPT2, LLAMA, randomWeights, worstDifference, writeModel } from "./folder.ts";
 import { withFolder } from "../temp_folder.ts";
 import { referenceLogits, referenceLoss, type ReferenceModel } from "./reference.ts";
-
-const llama3 = { rope_type: "llama3", factor: 4, low_freq_factor: 1, high_freq_factor: 4 };
-const configs: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  "llama, grouped queries": LLAMA,
-  "llama, one key head, all biases": { ...LLAMA, num_key_value_heads: 1, attention_bias: true, mlp_bias: true },
-  "llama, heads wider than D/H, as many key heads": { ...LLAMA, head_dim: 12, num_key_value_heads: 4 },
-  "llama, tied": { ...LLAMA, tie_word_embeddings: true },
-  "llama, llama3 rope": {
-    ...LLAMA,
-    head_dim: 16,
-    rope_theta: 500,
-    rope_scaling: { ...llama3, original_max_position_embeddings: 32 },
-  },
-  "llama, linear rope in transformers 5's form": {
-    ...LLAMA,
-    rope_parameters: { rope_type: "linear", factor: 2.5, rope_theta: 300 },
-  },
-  "qwen3, heads wider than D/H": { ...LLAMA, model_type: "qwen3", head_dim: 12 },
-  "qwen3, one key head, biases, tied": {
-    ...{ ...LLAMA, model_type: "qwen3", head_dim: 8, num_key_value_heads: 1 },
-    ...{ attention_bias: true, tie_word_embeddings: true },
-  },
-  "gpt2": GPT2,
-  "gpt2, untied, exact gelu, narrow feed-forward": {
-    ...GPT2,
-    tie_word_embeddings: false,
-    activation_function: "gelu",
-    n_inner: 36,
-  },
-  "gpt2, relu, scores by layer": { ...GPT2, activation_function: "relu", scale_attn_by_inverse_layer_idx: true },
-  "gpt2, unscaled scores": { ...GPT2, scale_attn_weights: false },
-};
 
 const row = (length: number, start = 7): number[] => Array.from({ length }, (_, t) => (start * (t + 3) + t * t) % 61);
 
@@ -61,7 +30,7 @@ async function logitsOf(model: Model, batch: Parameters<Model["forward"]>[0]): P
   return Array.from({ length: B }, (_, b) => data.subarray(b * T * V, (b + 1) * T * V));
 }
 
-for (const [name, config] of Object.entries(configs)) {
+for (const [name, config] of Object.entries(FAMILIES)) {
   gpuTest(`${name}: logits are the reference's`, (device) =>
     withModel(device, config, async (model, reference) => {
       const ids = [row(40), row(40, 11)]; // up to the last position
