@@ -14,6 +14,8 @@ for (
     "gpt2-seqcls",
     "t5-gated",
     "t5-lora",
+    "qwen2-lora",
+    "qwen3-lora",
   ]
 ) {
   gpuTest(`parity: ${name}`, async (device) => {

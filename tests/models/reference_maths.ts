@@ -43,8 +43,8 @@ export function dot(row: readonly number[], table: ArrayLike<number>, start = 0,
 
 /** The logits: h·Wᵀ, W the embedding where there is no other. */
 export function head(model: ReferenceModel, h: Rows, embedding: string): Rows {
-  const name = model.weights.has("lm_head.weight") ? "lm_head.weight" : embedding;
-  const w = model.weights.get(name)!, D = h[0]!.length;
+  if (model.weights.has("lm_head.weight")) return linear(model, "lm_head", h);
+  const w = model.weights.get(embedding)!, D = h[0]!.length;
   return h.map((row) => Array.from({ length: w.length / D }, (_, o) => dot(row, w, o * D)));
 }
 

@@ -1,0 +1,68 @@
+// Gradients of every family of decoders against the reference, and texts written with caches against whole passes.
+import { assert, assertEquals } from "@std/assert";
+import { generateIds, loadModel, type Model } from "../../mod.ts";
+import type { GraftDevice } from "../../mod.ts";
+import { gpuTest } from "../device.ts";
+import { withFolder } from "../temp_folder.ts";
+import { gradientErrors } from "./central_differences.ts";
+import { DECODERS } from "./families.ts";
+import { writeModel } from "./folder.ts";
+
+async function withModel(
+  device: GraftDevice,
+  config: Readonly<Record<string, unknown>>,
+  act: (model: Model) => Promise<void>,
+): Promise<void> {
+  await withFolder(async (folder) => {
+    await writeModel(`${folder}/m`, config);
+    const model = await loadModel(device, `${folder}/m`);
+    await act(model);
+    model.destroy();
+  });
+}
+
+const text = (length: number, seed: number) => Array.from({ length }, (_, t) => (seed + 7 * t * t + 3 * t) % 61);
+const input_ids = [text(11, 5), text(11, 11)];
+const labels = input_ids.map((ids) => ids.map((id, t) => t < 3 ? -100 : id));
+
+for (const [name, config] of Object.entries(DECODERS)) {
+  const checks = [
+    { what: "LoRA on all linear maps", adapter: { targetModules: "all-linear" as const }, entries: 28 },
+    { what: "all weights", entries: 36 },
+    ...config.final_logit_softcapping
+      ? [{ what: "LoRA on the output projection", adapter: { targetModules: ["lm_head"] }, entries: 10 }]
+      : [],
+  ];
+  for (const { what, ...check } of checks) {
+    const untied = what.includes("output") ? { tie_word_embeddings: false } : {};
+    gpuTest(
+      `${name}: gradients of ${what} are central differences of the reference`,
+      (device) =>
+        withModel(device, { ...config, ...untied }, async (model) => {
+          const { loss, worst, largest } = await gradientErrors({ model, input_ids, labels, ...check });
+          const figures = [loss, worst].map((x) => x.toExponential(1)).join(", ");
+          console.log(`errors of the loss and of gradients ${figures}, gradients up to ${largest.toFixed(2)}`);
+          assert(loss < 2e-6); // losses around 5 in f32
+          assert(worst < 2e-6 * Math.max(1, largest)); // through two layers in f32
+        }),
+    );
+  }
+
+  gpuTest(
+    `${name}: greedy texts far beyond the windows are the likeliest tokens of whole passes`,
+    (device) =>
+      withModel(device, config, async (model) => {
+        const prompts = [2, 26, 17, 1].map((length, s) => text(length, s));
+        const together = await generateIds(model, prompts, { maxNewTokens: 24 });
+        for (const [s, prompt] of prompts.entries()) {
+          const all = [...prompt, ...together[s]!];
+          assertEquals(all.length, Math.min(prompt.length + 24, model.state.architecture.positions));
+          const { logits: { data } } = await model.forward({ input_ids: [all.slice(0, -1)] });
+          together[s]!.forEach((id, i) => {
+            const row = data.subarray((prompt.length - 1 + i) * 61, (prompt.length + i) * 61);
+            assertEquals(id, row.indexOf(Math.max(...row)), `prompt ${s}, token ${i}`);
+          });
+        }
+      }),
+  );
+}
