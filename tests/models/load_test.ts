@@ -42,13 +42,56 @@ Deno.test("config.json: every problem of a Llama is listed", () => {
   assertEquals(fields({ ...LLAMA, head_dim: 7 }), ["head_dim"]);
 });
 
-Deno.test("config.json: a Qwen3 has heads of 128 unless it says otherwise, and no sliding windows", () => {
-  const config = { ...LLAMA, model_type: "qwen3", hidden_size: 30 };
-  const { type, cache } = architectureOf({ ...config, head_dim: null, sliding_window: 4096, layer_types: null });
-  assertEquals([type, cache.E], ["qwen3", 128]);
-  assertEquals(fields({ ...config, use_sliding_window: true }), ["use_sliding_window"]);
-  assertEquals(fields({ ...config, layer_types: ["full_attention", "sliding_attention\x1b"] }), ["layer_types"]);
-  assertEquals(fields({ ...config, head_dim: 7, use_sliding_window: 1 }), ["head_dim", "use_sliding_window"]);
+Deno.test("config.json: what families assume where the configuration says nothing", () => {
+  const few = { ...LLAMA, hidden_size: 64, num_attention_heads: 32, num_key_value_heads: undefined };
+  const { max_position_embeddings: _, ...rest } = few;
+  const table = { // heads of keys, width of a head, positions, tied
+    llama: [32, 2, 2048, false],
+    mistral: [8, 2, 131_072, false],
+    qwen2: [32, 2, 32_768, false],
+    qwen3: [32, 128, 32_768, false],
+    gemma: [16, 256, 8192, true],
+    gemma2: [4, 256, 8192, true],
+    phi3: [32, 2, 4096, false],
+  } as const;
+  for (const [model_type, [K, E, positions, tied]] of Object.entries(table)) {
+    const found = architectureOf({ ...rest, model_type });
+    assertEquals([found.type, found.cache, found.positions, found.tied], [model_type, { K, E }, positions, tied]);
+    assertEquals(architectureOf({ ...few, model_type, num_key_value_heads: null }).cache.K, 32);
+  }
+});
+
+Deno.test("config.json: windows are of layers that exist, and have a size", () => {
+  const qwen = { ...LLAMA, model_type: "qwen3", head_dim: 8 };
+  architectureOf({ ...qwen, sliding_window: 4096, layer_types: null, max_window_layers: 0 });
+  const mixed = ["full_attention", "sliding_attention"];
+  assertEquals(fields({ ...qwen, layer_types: mixed }), ["use_sliding_window"]);
+  const on = { ...qwen, use_sliding_window: true };
+  architectureOf({ ...on, layer_types: mixed });
+  assertEquals(fields({ ...on, layer_types: mixed, sliding_window: null }), ["sliding_window"]);
+  assertEquals(fields({ ...on, sliding_window: 0, max_window_layers: -1 }), ["max_window_layers", "sliding_window"]);
+  for (const layer_types of [["full_attention"], ["full_attention", "chunked\x1b"], "all"]) {
+    assertEquals(fields({ ...on, layer_types }), ["layer_types"]);
+    assert(!assertThrows(() => architectureOf({ ...on, layer_types }), ConfigError).message.includes("\x1b"));
+  }
+  assertEquals(fields({ ...LLAMA, model_type: "mistral", sliding_window: 1.5 }), ["sliding_window"]);
+  assertEquals(fields({ ...qwen, head_dim: 7, use_sliding_window: 1 }), ["use_sliding_window", "head_dim"]);
+});
+
+Deno.test("config.json: every problem of a Gemma 2 and of a Phi-3 is listed", () => {
+  const gemma = {
+    ...{ attention_bias: 1, use_bidirectional_attention: true, hidden_activation: "relu", query_pre_attn_scalar: 0 },
+    ...{ attn_logit_softcapping: -1, final_logit_softcapping: "30", head_dim: 7 },
+  };
+  assertEquals(fields({ ...LLAMA, model_type: "gemma2", ...gemma }).sort(), Object.keys(gemma).sort());
+  const phi = { ...LLAMA, model_type: "phi3" };
+  const longrope = { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1] };
+  assertEquals(fields({ ...phi, rope_scaling: longrope }), ["rope_scaling"]);
+  assertEquals(fields({ ...phi, partial_rotary_factor: 0.4 }), ["partial_rotary_factor"]); // 3 of 8 columns
+  for (const share of [0, 1.5, "half"]) {
+    assertEquals(fields({ ...phi, partial_rotary_factor: share }), ["partial_rotary_factor"]);
+  }
+  assertEquals(fields({ ...LLAMA, partial_rotary_factor: 0.5 }), ["partial_rotary_factor"]);
 });
 
 Deno.test("config.json: every problem of a GPT-2 is listed", () => {
