@@ -1,6 +1,7 @@
 // Settings of `finetune`.
 import { LEARNING_RATES } from "../adapters/defaults.ts";
 import { TASK_CHOICES } from "../core/task_name.ts";
+import { models } from "../models/mod.ts";
 import { schedules } from "../optim/schedule.ts";
 import type { Given } from "./arguments.ts";
 import { BUNDLED, EVAL_ROWS, MAX_LENGTH, SAMPLING } from "./defaults.ts";
@@ -16,7 +17,9 @@ const FINETUNE_TASKS = TASK_CHOICES.filter((task) => task !== "sentence-embeddin
 
 /** The fields. */
 export const finetuneSchema = {
-  model: path("folder of the base model (the bundled base)", { placeholder: "DIR" }),
+  model: path(`folder of the base model, of type ${Object.keys(models).join(", ")} (the bundled base)`, {
+    placeholder: "DIR",
+  }),
   data: path("training rows: a file, or a folder with train.jsonl and valid.jsonl (the bundled set)"),
   output: path("where the adapter goes, a new or empty folder (runs/<date>-<data>)", {
     placeholder: "DIR",
