@@ -2,7 +2,7 @@
 import { UsageError } from "../core/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
-import { searchBeams } from "./beam_search.ts";
+import { type Beam, searchBeams } from "./beam_search.ts";
 import { causalDecoder, type Texts } from "./decoder.ts";
 import { decode, type Writer } from "./decoding.ts";
 import { checkOptions, type GenerateOptions } from "./generate_options.ts";
@@ -69,6 +69,24 @@ export async function generateIds(
 }
 
 /**
+ * The `numBeams` best texts of every prompt with their scores, the best first; a single beam is greedy.
+ *
+ * @throws {UsageError} as {@linkcode generateIds}.
+ * @throws {NumericError} `num/logits` if a model computes numbers that are not finite.
+ */
+export async function generateBeams(
+  model: Model,
+  prompts: Prompts,
+  options: Omit<GenerateOptions, "temperature" | "stop" | "numReturnSequences"> = {},
+): Promise<Beam[][]> {
+  checkOptions(options);
+  const given = unpadded(prompts);
+  if (given.length === 0) return [];
+  const { writer, texts } = writing(model, given);
+  return await searchBeams(writer, texts, options);
+}
+
+/**
  * Continue every prompt, all at once; what {@linkcode Model.generate} gives for each. With `numReturnSequences`, the
  * texts of a prompt follow one another.
  *
@@ -102,7 +120,12 @@ function promptIds(tokenizer: Tokenizer, prompt: string): number[] {
 
 /** What writes, and the texts that it goes on with: the prompts, or of an encoder-decoder what stands behind them. */
 function writing(model: Model, prompts: Texts): { readonly writer: Writer; readonly texts: Texts } {
-  const { state } = model, { encoder } = state.architecture;
+  const { state } = model, { encoder } = state.architecture, { name } = state.task;
+  if (name !== "causal-lm" && name !== "seq2seq-lm") {
+    throw new UsageError("usage/task", `Cannot write text with a model that is loaded for ${name}`, {
+      hint: 'Load it with a task that writes: loadModel(…, { task: "causal-lm" }).',
+    });
+  }
   if (!encoder) return { writer: { model, decoder: causalDecoder(state) }, texts: prompts };
   const { decoder, texts } = seq2seqDecoder(state, { encoder, prompts });
   return { writer: { model, decoder }, texts };

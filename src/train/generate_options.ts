@@ -82,6 +82,8 @@ export function checkOptions(options: GenerateOptions): void {
   check("numBeams", numBeams, `in [1, ${MOST_BEAMS}]`, isWhole(numBeams) && numBeams >= 1 && numBeams <= MOST_BEAMS);
   check("lengthPenalty", lengthPenalty, "finite", isFinite(lengthPenalty));
   check("numReturnSequences", numReturnSequences, "1 or above", isWhole(numReturnSequences) && numReturnSequences >= 1);
+  const wrong = options.endTokens?.find((id) => !isWhole(id) || id >= 2 ** 32);
+  if (wrong !== undefined) problems.push(`endTokens must be ids of tokens: received ${wrong}`);
   if (stop.includes("")) problems.push("stop texts must not be empty");
   if (numBeams > 1) {
     if (temperature > 0) problems.push("beams are searched without sampling: temperature must be 0");

@@ -41,6 +41,15 @@ interface Scored {
  * Loss, labels and hits of every example, in their order, with the adapter in use.
  *
  * @throws {UsageError} `data/empty`; `usage/task` if the labels of the task are no tokens.
+ *
+ * @example Usage
+ * ```ts no-eval
+ * import { loadDataset, loadModel, openDevice, scoreRows } from "@graft/graft";
+ *
+ * const model = await loadModel(await openDevice(), "models/smollm2");
+ * const rows = await scoreRows(model, await loadDataset("test.jsonl", { tokenizer: model.tokenizer }));
+ * console.log(rows.map(({ loss, tokens }) => Math.exp(loss / tokens))); // perplexity of each row
+ * ```
  */
 export async function scoreRows(
   model: Model,

@@ -1,13 +1,13 @@
 // Beam search finds what a float64 search over whole forward passes finds, whatever the rules.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { generateIds, type GenerateOptions, loadModel, type Model } from "../../mod.ts";
+import { type Beam, generateBeams, generateIds, type GenerateOptions, loadModel, type Model } from "../../mod.ts";
 import { NumericError, UsageError } from "../../src/core/errors.ts";
 import type { GraftDevice } from "../../src/gpu/device.ts";
 import { put } from "../../src/gpu/store.ts";
 import { searchBeams } from "../../src/train/beam_search.ts";
 import { causalDecoder } from "../../src/train/decoder.ts";
 import { gpuTest } from "../device.ts";
-import { GPT2, LLAMA, randomWeights, writeModel } from "../models/folder.ts";
+import { fixture, GPT2, LLAMA, randomWeights, writeModel } from "../models/folder.ts";
 import type { ReferenceModel } from "../models/reference.ts";
 import { withFolder } from "../temp_folder.ts";
 import { referenceBeams, type ReferenceRules } from "./beam_reference.ts";
@@ -107,8 +107,30 @@ gpuTest(
         assertEquals((await generateIds(model, [prompt], { numBeams: 2, maxNewTokens: 6 }))[0], found[p]);
       }
       assertEquals(await generateIds(model, [[1]], { numBeams: 2, maxNewTokens: 0 }), [[]]);
+      // One beam is greedy, with its score.
+      const [[one]] = await generateBeams(model, [prompts[0]!], { maxNewTokens: 9 }) as [[Beam]];
+      assertEquals([one.ids], await generateIds(model, [prompts[0]!], { maxNewTokens: 9 }));
+      assert(one.score < 0);
     }),
 );
+
+gpuTest("beam search behind the positions of prompt tuning: scores are those of forward()", async (device) => {
+  const model = await loadModel(device, `${fixture("gpt2-prompt")}/model`);
+  await model.loadAdapter(`${fixture("gpt2-prompt")}/adapter_final`);
+  const options = { numBeams: 3, maxNewTokens: 6, ignoreEos: true, lengthPenalty: 0 };
+  const [found] = await search(model, [[5, 17, 3]], options);
+  for (const { ids, score } of found!) {
+    const { logits: { shape, data } } = await model.forward({ input_ids: [[5, 17, 3, ...ids.slice(0, -1)]] });
+    const V = shape.at(-1)!;
+    const sum = ids.reduce((sum, id, i) => {
+      const row = [...data.subarray((2 + i) * V, (3 + i) * V)];
+      return sum + row[id]! - Math.log(row.reduce((all, x) => all + Math.exp(x), 0));
+    }, 0);
+    assert(Math.abs(score - sum) < 1e-5);
+  }
+  assertEquals(await search(model, [[5, 17, 3]], options), [found]);
+  model.destroy();
+});
 
 gpuTest("beam search: caches above one binding are cut between prompts", async (device) => {
   const config = { ...LLAMA, num_hidden_layers: 1, hidden_size: 16, num_attention_heads: 2, intermediate_size: 8 };

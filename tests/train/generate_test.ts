@@ -93,6 +93,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2], ["qwen3", QWEN3]
           [[[1]], { topP: 0, temperature: 1 }, "usage/sampling"],
           [[[1]], { repetitionPenalty: 0 }, "usage/sampling"],
           [[[1]], { seed: -1 }, "usage/sampling"],
+          [[[1]], { endTokens: [-1] }, "usage/sampling"],
         ];
         for (const [prompts, options, code] of refused) {
           const error = await assertRejects(() => generateIds(model, prompts, options), UsageError);
