@@ -41,11 +41,12 @@ export function figureTable(before: Measured, after: Measured): string {
 
 /** The first row of a data set as the model reads it, and what it is to predict. */
 export function exampleText(data: Dataset | TaskDataset, tokenizer: Tokenizer): string {
-  const { ids, label, span, labels } = data.examples[0]!;
+  const { ids, label, span, labels, target } = data.examples[0]!;
   const names = "labels" in data ? data.labels : [];
   const name = (id: number) => names[id] ?? `${id}`;
   const text = tokenizer.decode(ids);
   const cut = text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text;
+  if (target) return `${cut} → ${tokenizer.decode([...target].filter((id) => id !== IGNORE))}`;
   if (span) return `${cut} → ${tokenizer.decode(ids.subarray(span[0], span[1] + 1))}`;
   if (label !== undefined) return `${cut} → ${typeof label === "number" ? name(label) : label.join(", ")}`;
   const tags = [...labels].filter((id) => id !== IGNORE).map(name).join(" ");

@@ -4,8 +4,9 @@ import { unmatchedNames } from "../adapters/targets.ts";
 import { DataError, UsageError } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
 import { epochPlan } from "../data/batches.ts";
-import { type Dataset, type DatasetOptions, loadDataset } from "../data/dataset.ts";
-import { loadTaskDataset, type TaskDataset } from "../data/task_dataset.ts";
+import { type Dataset, loadDataset } from "../data/dataset.ts";
+import { loadPairDataset, type PairDataset } from "../data/pair_dataset.ts";
+import { loadTaskDataset } from "../data/task_dataset.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import { requireEmpty } from "../io/atomic_write.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
@@ -28,7 +29,7 @@ import { type finetuneSchema, type FinetuneSettings, LORA_PLUS } from "./finetun
 import { type Bundled, bundled, pathProblems } from "./paths.ts";
 import { meaningful, methodConfig, methodProblems, targetText } from "./method_settings.ts";
 import { type Inspected, inspectModel } from "./plan_model.ts";
-import { hasRows, planRows, refuseForRows } from "./plan_rows.ts";
+import { hasRows, likeRows, planRows, type Reading, refuseForTask } from "./plan_rows.ts";
 import { openings } from "./sample_text.ts";
 import { flagName } from "./settings.ts";
 
@@ -76,23 +77,29 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const { quantize, task: asked } = settings;
   const first = await inspectModel(model, { quantize, task: asked });
   const { architecture: { V, positions: all }, task: { name: task } } = first;
-  if (task === "sentence-embedding" || task === "seq2seq-lm") {
-    const hint = task === "seq2seq-lm"
-      ? "Use the library: loadPairDataset() and train()."
-      : "Put a head on this model: --task sequence-classification.";
-    throw new UsageError("usage/task", `Cannot train ${task} from rows here`, { hint });
+  if (task === "sentence-embedding") {
+    throw new UsageError("usage/task", "Cannot train embeddings from rows", {
+      hint: "Put a head on this model: --task sequence-classification.",
+    });
   }
+  refuseForTask(task, given);
   const tokenizer = await loadTokenizer(model, { rows: V });
   const positions = all - (planMethod(settings, first, tokenizer).method?.virtualTokens ?? 0);
   const maxLength = settings.maxLength ?? Math.min(MAX_LENGTH, positions);
   const reading = { tokenizer, maxLength, positions, vocabSize: V, skipBadRows: settings.skipBadRows };
-  const limited = { ...reading, limit: settings.limitEval };
-  if (hasRows(task)) refuseForRows(task, given);
+  const limited = { ...reading, limit: settings.limitEval, split: "valid" as const };
+  const { packing, sourcePrefix } = settings;
   const rows = hasRows(task) ? await planRows(dataPath, first, { ...reading, asked }) : undefined;
-  const data = rows?.data ?? await loadDataset(dataPath, { ...reading, packing: settings.packing });
+  const load = (path: string, more: Reading & { readonly packing?: boolean }): Promise<Dataset> =>
+    rows
+      ? loadTaskDataset(path, { ...more, ...likeRows(rows.data) })
+      : task === "seq2seq-lm"
+      ? loadPairDataset(path, { ...more, ...(sourcePrefix === undefined ? {} : { sourcePrefix }) })
+      : loadDataset(path, more);
+  const data = rows?.data ?? await load(dataPath, { ...reading, packing });
   const domains = [
-    ...await domain("new", paths.evalData, limited, rows?.data),
-    ...(rows ? [] : await domain("old", paths.probe, limited)),
+    ...await domain("new", paths.evalData, (path) => load(path, limited)),
+    ...(task === "causal-lm" ? await domain("old", paths.probe, (path) => load(path, limited)) : []),
   ];
 
   const choice: TaskOptions = rows?.choice ?? { task: asked };
@@ -126,7 +133,11 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     recompute: settings.recompute,
   });
   const shown = domains.find(({ name }) => name === "new")?.data ?? data;
-  const prompts = task === "causal-lm" ? await choosePrompts(settings, paths.prompts, shown, tokenizer, positions) : [];
+  const prompts = "sourcePrefix" in shown
+    ? sources(shown as PairDataset, settings)
+    : task === "causal-lm"
+    ? await choosePrompts(settings, paths.prompts, shown, tokenizer, positions)
+    : [];
   const chosen = { model, data: dataPath, maxLength, evalData: paths.evalData, task: asked ?? task };
   return {
     ...{ model, data, padding, output, tokenizer, domains, adapter, optimizer, targets, memory, prompts, warnings },
@@ -136,7 +147,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     settings: meaningful({
       ...settings,
       ...chosen,
-      probe: rows ? undefined : paths.probe,
+      probe: task === "causal-lm" ? paths.probe : undefined,
       targetModules: targetText(adapter),
     }),
   };
@@ -222,15 +233,11 @@ async function freshFolder(path: string): Promise<string> {
 async function domain(
   name: string,
   path: string | undefined,
-  options: DatasetOptions,
-  like?: TaskDataset,
+  load: (path: string) => Promise<Dataset>,
 ): Promise<Domain[]> {
   if (path === undefined) return [];
   try {
-    if (!like) return [{ name, data: await loadDataset(path, { ...options, split: "valid" }) }];
-    const { task, labels, problemType } = like;
-    const named = labels.length > 0 ? { labels } : {};
-    return [{ name, data: await loadTaskDataset(path, { ...options, task, ...named, problemType, split: "valid" }) }];
+    return [{ name, data: await load(path) }];
   } catch (error) {
     // A data folder need not have rows to evaluate on.
     if (error instanceof DataError && error.code === "data/missing") return [];
@@ -241,6 +248,12 @@ async function domain(
 function optimizerOf({ optimizer, weightDecay }: FinetuneSettings): Optimizer {
   if (optimizer === "sgd") return sgd({ weightDecay, momentum: 0.9 });
   return { adamw, adam, adagrad }[optimizer]({ weightDecay });
+}
+
+/** Texts that an encoder-decoder is shown. */
+function sources({ rows, sourcePrefix }: PairDataset, { samples, prompt }: FinetuneSettings): string[] {
+  const texts = prompt === undefined ? rows.slice(0, samples).map(({ source }) => source) : [prompt];
+  return samples === 0 ? [] : texts.map((text) => `${sourcePrefix}${text}`);
 }
 
 async function choosePrompts(

@@ -30,6 +30,7 @@ export const finetuneSchema = {
     transient: true,
   }),
   task: choice("what the model learns (what it is for)", FINETUNE_TASKS),
+  sourcePrefix: text('put before every source of an encoder-decoder, such as "summarize: "'),
   ...methodFields,
   ...quantizeFields,
   optimizer: choice("how gradients become updates (sgd has momentum 0.9)", ["adamw", "adam", "sgd", "adagrad"], {

@@ -7,6 +7,7 @@ import type { TaskOptions } from "../objectives/choose_task.ts";
 import { PROBLEM_TYPES } from "../objectives/sequence_classification.ts";
 import { labelNames, taskName } from "../objectives/tasks.ts";
 import type { Inspected } from "./plan_model.ts";
+import { flagName } from "./settings.ts";
 
 /** Whether the rows of a task are read here. */
 export function hasRows(task: TaskName): task is RowTask {
@@ -58,13 +59,31 @@ async function loadNamed(
   }
 }
 
+/** How further rows of the same task are read. */
+export function likeRows({ task, labels, problemType }: TaskDataset): Pick<
+  TaskDatasetOptions,
+  "task" | "labels" | "problemType"
+> {
+  return { task, problemType, ...(labels.length > 0 ? { labels } : {}) };
+}
+
+/** Settings that some tasks have no use for. */
+const MEANT_FOR: Readonly<Record<string, readonly TaskName[]>> = {
+  packing: ["causal-lm"],
+  probe: ["causal-lm"],
+  prompt: ["causal-lm", "seq2seq-lm"],
+  sourcePrefix: ["seq2seq-lm"],
+};
+
 /**
- * Refuse settings that are about texts which a model writes.
+ * Refuse settings that mean nothing with a task.
  *
- * @param given What was set beside `--task`.
+ * @throws {UsageError} `usage/task` listing them.
  */
-export function refuseForRows(task: TaskName, given: Readonly<Record<string, unknown>>): void {
-  const wrong = ["packing", "probe", "prompt"].filter((name) => given[name] !== undefined && given[name] !== false);
+export function refuseForTask(task: TaskName, given: Readonly<Record<string, unknown>>): void {
+  const set = (name: string) => given[name] !== undefined && given[name] !== false;
+  const wrong = Object.entries(MEANT_FOR).filter(([name, tasks]) => set(name) && !tasks.includes(task));
   if (wrong.length === 0) return;
-  throw new UsageError("usage/task", `Cannot use ${wrong.map((name) => `--${name}`).join(", ")} with --task ${task}`);
+  const flags = wrong.map(([name]) => `--${flagName(name)}`).join(", ");
+  throw new UsageError("usage/task", `Cannot use ${flags} with --task ${task}`);
 }

@@ -87,12 +87,16 @@ export async function makeWorkspace(): Promise<Workspace> {
 }
 
 /** Byte-level BPE without merges: an end token, the line break and printable ASCII. */
-function asciiTokenizer(): unknown {
+export function asciiTokenizer(end = 2): unknown {
   return tinyFile((file) => {
     const letters = ["Ċ", "Ġ", ...Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i))];
-    file.added_tokens[0].id = 2;
+    file.added_tokens[0].id = end;
     file.model.merges = [];
-    file.model.vocab = Object.fromEntries([["<pad>", 0], ["<s>", 1], ...letters.map((letter, i) => [letter, i + 3])]);
+    file.model.vocab = Object.fromEntries([
+      ["<pad>", 0],
+      ["<s>", 3 - end],
+      ...letters.map((letter, i) => [letter, i + 3]),
+    ]);
   });
 }
 

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { wordpieceFile, WORDS } from "../data/wordpiece.ts";
 import { BERT, randomWeights, writeModel } from "../models/folder.ts";
 import { withFolder } from "../temp_folder.ts";
-import { graft } from "./harness.ts";
+import { asciiTokenizer, graft, ROOT } from "./harness.ts";
 
 const vocab_size = 96;
 
@@ -64,6 +64,27 @@ Deno.test("cli: a classifier is trained from a .tsv, inspected and merged, with 
     assert(!again.stderr.includes("will be new"), again.stderr);
   }));
 
+Deno.test("cli: an encoder-decoder is trained from pairs of texts, and shows what it writes", () =>
+  withFolder(async (folder) => {
+    const model = `${folder}/t5`, data = `${folder}/rows.jsonl`;
+    await Deno.mkdir(model);
+    for (const name of ["config.json", "model.safetensors"]) {
+      await Deno.copyFile(`${ROOT}/tests/fixtures/t5-lora/model/${name}`, `${model}/${name}`);
+    }
+    await Deno.writeTextFile(`${model}/tokenizer.json`, JSON.stringify(asciiTokenizer(1)));
+    await Deno.writeTextFile(`${model}/tokenizer_config.json`, '{"eos_token": "<|end|>"}');
+    const rows = Array.from({ length: 8 }, (_, i) => JSON.stringify({ document: `text ${i}`, summary: `${i}` }));
+    await Deno.writeTextFile(data, rows.join("\n"));
+    const args = ["finetune", "--model", model, "--data", data, "--eval-data", data, "--output", `${folder}/out`];
+    const options = ["--source-prefix", "sum: ", "--samples", "1", "--sample-tokens", "4", "--json"];
+    const { code, stdout, stderr } = await graft([...args, ...options, "--epochs", "4", "--learning-rate", "1e-2"]);
+    assertEquals(code, 0, stderr);
+    const { before, after } = JSON.parse(stdout);
+    assert(after.domains[0].loss < before.domains[0].loss, stdout);
+    assertEquals(after.samples[0].prompt, "sum: text 0");
+    assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/out/adapter_config.json`)).task_type, "SEQ_2_SEQ_LM");
+  }));
+
 Deno.test("cli: what a task cannot have is refused before anything is written", () =>
   withFolder(async (folder) => {
     const { model, data } = await prepare(folder);
@@ -82,6 +103,7 @@ Deno.test("cli: what a task cannot have is refused before anything is written", 
       return stderr;
     };
     assert((await refused("--task", "seqcls", "--packing")).includes("--packing"));
+    assert((await refused("--task", "mlm", "--source-prefix", "x")).includes("--source-prefix"));
     assert((await refused("--task", "causal-lm")).includes("causal-lm"));
     assert((await refused("--task", "tokcls")).includes('"tokens"'));
     await assertMissing(`${folder}/out`);
