@@ -6,7 +6,7 @@
 // With dropout the base sees x and only what c changes sees dropout(x), as in PEFT: y = (x − xd)·Wᵀ + bias + c ⊙ z(xd).
 import { isPacked } from "../core/dims.ts";
 import type { Value } from "../graph/graph.ts";
-import type { LinearSite, MergedLinear } from "../nn/adapter.ts";
+import type { EmbedSite, LinearSite, MergedLinear } from "../nn/adapter.ts";
 import type { MadeFrom } from "../nn/scope.ts";
 import { doraLinear } from "../ops/dora_linear.ts";
 import { doraScale } from "../ops/dora_scale.ts";
@@ -39,7 +39,7 @@ export function doraSite(site: LinearSite, factors: DoraFactors, x: Value, dropp
 function gained(site: LinearSite, factors: DoraFactors, x: Value, bias: Value | undefined): Value {
   const { weight: w, transposed } = site;
   const { a, b, scale } = factors;
-  const c = columnFactors(site, factors);
+  const c = doraGains(site, factors);
   if (!isPacked(w.dtype)) return doraLinear(x, w, { a, b, c }, { transposed, scale, ...(bias ? { bias } : {}) });
   // Packed weights cannot be scaled in place: the output is.
   return scaleColumns(loraLinear(x, x, w, a, b, { transposed, scale }), c, bias);
@@ -47,11 +47,15 @@ function gained(site: LinearSite, factors: DoraFactors, x: Value, bias: Value | 
 
 /** The weight with W + s·B·A in `sum`, stored like the site's. */
 export function doraMerge(site: LinearSite, factors: DoraFactors, sum: Value): MergedLinear {
-  const c = columnFactors(site, factors);
+  const c = doraGains(site, factors);
   return { weight: site.transposed ? scaleColumns(sum, c) : scaleRows(sum, c) };
 }
 
-function columnFactors({ m, path, weight, transposed, In, Out }: LinearSite, { a, b, scale }: DoraFactors): Value {
+/** The gains c[Out]. */
+export function doraGains(
+  { m, path, weight, transposed, In, Out }: LinearSite | EmbedSite,
+  { a, b, scale }: DoraFactors,
+): Value {
   const { leaves, graph } = m;
   const sizes = { In, Out, R: a.shape[0]!, scale, transposed };
   const base = { kind: "base", weight: weight.name } as const;

@@ -111,4 +111,6 @@ export { softcap } from "./softcap.ts";
 export { softmax } from "./softmax.ts";
 export { recordTokenScores, type TokenScoreInputs } from "./token_scores.ts";
 export { dot, mean, rowSum, sum } from "./sum.ts";
+export { embeddingReplaced, replaceRows, type TokenRows } from "./token_rows.ts";
+export { transpose } from "./transpose.ts";
 export { type Word } from "./word.ts";

@@ -8,6 +8,8 @@ import { doraLinear } from "../../src/ops/dora_linear.ts";
 import { doraScale } from "../../src/ops/dora_scale.ts";
 import { lead, leadAt } from "../../src/ops/lead.ts";
 import { scaleColumns, scaleRows } from "../../src/ops/scale_columns.ts";
+import { embeddingReplaced, replaceRows } from "../../src/ops/token_rows.ts";
+import { transpose } from "../../src/ops/transpose.ts";
 import { sum } from "../../src/ops/sum.ts";
 import { type OpCase, opTable } from "./harness.ts";
 
@@ -154,6 +156,53 @@ for (const [N, In, Out, R, transposed, biased] of [[5, 9, 6, 2, false, true], [7
         }
         return c![o]! * sum + (bias?.[o] ?? 0);
       }),
+  });
+}
+
+for (const [N, D] of [[1, 5], [7, 12], [130, 3]] as const) {
+  cases.push({
+    op: "transpose",
+    name: `[${N} x ${D}]`,
+    inputs: { x: { shape: [N, D] } },
+    wrt: ["x"],
+    build: ({ x }) => transpose(x!),
+    reference: ({ x }) => x!.map((_, i) => x![i % N * D + Math.floor(i / N)]!),
+  });
+}
+
+// Rows 4, 0 and 6 of seven are replaced; a token outside of the table has a row of zeros.
+const replaced = [4, 0, 6];
+const tokens = [6, 1, 4, 4, 7, 0, 3];
+const slot = (v: number) => replaced.indexOf(v) + 1;
+for (const [D, device] of [[8, {}], [5, {}], [200, { maxBinding: 65536 }]] as const) {
+  const V = D === 200 ? 130 : 7;
+  const rows = {
+    delta: { shape: [3, D] },
+    slots: { shape: [V], values: Array.from({ length: V }, (_, v) => slot(v)) },
+    rows: { shape: [3], values: replaced },
+  };
+  const at = (table: ArrayLike<number>, delta: ArrayLike<number>, v: number, d: number) =>
+    slot(v) > 0 ? delta[(slot(v) - 1) * D + d]! : v < V ? table[v * D + d]! : 0;
+  cases.push({
+    op: "embeddingReplaced",
+    name: `D = ${D} ${JSON.stringify(device)}`,
+    inputs: { ...rows, table: { shape: [V, D] }, ids: { shape: [7], dtype: "u32", values: tokens } },
+    wrt: ["table", "delta"],
+    build: ({ table, ids, delta, slots, rows }) =>
+      embeddingReplaced(table!, ids!, { delta: delta!, slots: slots!, rows: rows! }),
+    reference: ({ table, delta }) =>
+      Float64Array.from({ length: 7 * D }, (_, i) => at(table!, delta!, tokens[Math.floor(i / D)]!, i % D)),
+    device,
+  });
+  cases.push({
+    op: "replaceRows",
+    name: `D = ${D} ${JSON.stringify(device)}`,
+    inputs: { ...rows, w: { shape: [V, D] } },
+    wrt: ["delta"],
+    build: ({ w, delta, slots, rows }) => replaceRows(w!, { delta: delta!, slots: slots!, rows: rows! }),
+    reference: ({ w, delta }) =>
+      Float64Array.from({ length: V * D }, (_, i) => at(w!, delta!, Math.floor(i / D), i % D)),
+    device,
   });
 }
 
