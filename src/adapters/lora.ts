@@ -2,25 +2,31 @@
 //
 //   y  = x·Wᵀ + s·(dropout(x)·Aᵀ)·Bᵀ     A[R, In] ~ U(±1/√In),  B[Out, R] = 0,  s = alpha / R  (rsLoRA: alpha / √R)
 //   W' = W + s·B·A                       (transposed where W is stored [In, Out])
+import { CheckpointError } from "../core/errors.ts";
 import type { Value } from "../graph/graph.ts";
-import type { Adapter, LinearSite } from "../nn/adapter.ts";
-import type { AdapterInit, SiteInfo } from "../nn/scope.ts";
+import type { Adapter, EmbedSite, LinearSite } from "../nn/adapter.ts";
+import type { AdapterInit } from "../nn/scope.ts";
+import { bias as biasOp } from "../ops/bias.ts";
 import { dropout } from "../ops/dropout.ts";
-import { add } from "../ops/elementwise.ts";
+import { add, scale as scaled } from "../ops/elementwise.ts";
 import { loraLinear } from "../ops/lora_linear.ts";
 import { matmul } from "../ops/matmul.ts";
+import { embeddingReplaced, replaceRows } from "../ops/token_rows.ts";
 import { doraMerge, doraSite } from "./dora.ts";
 import { PREFIX, trainedName } from "./full.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { startNames } from "./lora_file.ts";
 import { factorInits, isPrincipal, principalInits } from "./lora_init.ts";
+import { type EmbeddingUpdate, embedUpdated, mergedTable, resolveTokens, tokenRows } from "./lora_embedding.ts";
 import { suffixMatch } from "./pattern.ts";
 import { type Base, resolveTargets } from "./resolve.ts";
 import { targetMatcher } from "./targets.ts";
 
-/** The settings with the targets of this model. */
+/** The settings with the targets of this model, and the tables of the tokens that are trained by themselves. */
 export function resolveLora(config: LoraConfig, base: Base): LoraConfig {
-  return resolveTargets(config, base, { kinds: ["linear", "embedding"] });
+  const resolved = resolveTargets(config, base, { kinds: ["linear", "embedding"] });
+  const tokenTables = resolveTokens(resolved, base);
+  return tokenTables ? { ...resolved, tokenTables } : resolved;
 }
 
 /** Whether the method acts as in training (dropout) or as in evaluation. */
@@ -81,29 +87,67 @@ function factorsOf(config: LoraConfig, { m, path, In, Out, transposed, weight }:
 export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
   const matches = targetMatcher(config);
   const factors = (site: LinearSite) => factorsOf(config, site);
-  const adapts = (site: SiteInfo) => site.kind !== "norm" && site.kind !== "embedding" && matches(site);
+  const tables = config.tokenTables ?? {};
+  const update = ({ path }: EmbedSite): EmbeddingUpdate => {
+    const { R, scale } = loraSite(config, path);
+    return { R, scale, random: config.init === false, dora: config.dora };
+  };
+  const rowsOf = ({ m, path, weight, In: V, Out: D }: EmbedSite) =>
+    tokenRows(m, { path, weight: weight.name, V, D }, tables[path]!);
   return {
     type: "LORA",
-    adapts,
+    adapts: (site) => site.kind !== "norm" && (matches(site) || Object.hasOwn(tables, site.path)),
     trains: trainedName(config, (path) => matches({ path, In: 0, Out: 0, transposed: false, output: false })),
     linear(site, x) {
       const { a, b, scale, start } = factors(site);
-      const { m: { graph, leaves }, transposed, bias } = site;
+      const { m: { graph, leaves }, transposed } = site;
       const p = mode === "train" ? config.dropout : 0;
       const dropped = p > 0 ? dropout(x, leaves.scalars(graph), { p, stream: leaves.stream(site.path) }) : x;
       if (config.dora) return doraSite(site, { a, b, scale }, x, dropped);
+      const own = config.loraBias ? ownBias(site, scale) : undefined;
+      const bias = own && site.bias ? add(site.bias, own) : own ?? site.bias;
       const y = site.plain
         ? loraLinear(x, dropped, site.weight, a, b, { transposed, scale, ...(bias ? { bias } : {}) })
-        : add(site.base(x), lowRank(dropped, a, b, scale));
+        : plusBias(add(site.base(x), lowRank(dropped, a, b, scale)), own);
       return start ? add(y, lowRank(x, start.a, start.b, -scale)) : y;
     },
     merge(site) {
       const { a, b, scale, start } = factors(site);
       const sum = add(site.weight, product(site, a, b, scale));
       const weight = start ? add(sum, product(site, start.a, start.b, -scale)) : sum;
-      return config.dora ? doraMerge(site, { a, b, scale }, weight) : { weight };
+      if (config.dora) return doraMerge(site, { a, b, scale }, weight);
+      if (!config.loraBias) return { weight };
+      if (site.bias) return { weight, bias: add(site.bias, ownBias(site, scale)) };
+      throw new CheckpointError(
+        "merge/method",
+        `Cannot merge this LORA adapter as it adds a bias to ${site.path}, which has none`,
+        { hint: "Use it beside the base instead: --adapter, or loadAdapter()." },
+      );
     },
+    embed: (site, tokens) =>
+      tables[site.path]
+        ? embeddingReplaced(site.weight, tokens, rowsOf(site))
+        : embedUpdated(site, update(site), tokens),
+    mergeTable: (site) => tables[site.path] ? replaceRows(site.weight, rowsOf(site)) : mergedTable(site, update(site)),
+    ...(config.tokenTables
+      ? {
+        tied(m, { of }, weight) {
+          const [V = 0, D = 0] = weight.shape;
+          const path = Object.keys(tables).find((table) => `${table}.weight` === of);
+          return path ? replaceRows(weight, tokenRows(m, { path, weight: of, V, D }, tables[path]!)) : weight;
+        },
+      }
+      : {}),
   };
+}
+
+/** s times the bias of B, zero at first. */
+function ownBias({ m: { leaves, graph }, path, Out }: LinearSite, scale: number): Value {
+  return scaled(leaves.param(graph, `${PREFIX}${path}.lora_B.bias`, [Out], { kind: "zeros" }), scale);
+}
+
+function plusBias(y: Value, bias: Value | undefined): Value {
+  return bias ? biasOp(y, bias) : y;
 }
 
 /** s·B·A, stored like the site's weight. */

@@ -34,6 +34,12 @@ export interface LoraConfig extends TargetRules {
   readonly bias: BiasRule;
   /** Modules of the base that are trained in full, such as a new head; by the ends of their paths. */
   readonly modulesToSave: readonly string[];
+  /** Give B a bias of its own. */
+  readonly loraBias: boolean;
+  /** Tokens whose vectors are trained by themselves: of the input table, or by the names of tables. */
+  readonly trainableTokens: readonly number[] | Readonly<Record<string, readonly number[]>> | null;
+  /** The same by the paths of the model's tables. */
+  readonly tokenTables?: Readonly<Record<string, readonly number[]>>;
   /** Fields of the file that Graft does not know; kept when it is written again. */
   readonly unknown: Readonly<Record<string, unknown>>;
 }
@@ -71,6 +77,8 @@ export function lora(options: LoraOptions = {}): LoraConfig {
     layersPattern: null,
     bias: "none",
     modulesToSave: [],
+    loraBias: false,
+    trainableTokens: null,
     unknown: {},
     ...options,
   };
@@ -124,6 +132,14 @@ function problemsOf(config: LoraConfig): Problem[] {
   check("bias", config.bias, '"none", "all" or "lora_only"', BIAS_RULES.includes(config.bias));
   const saved: unknown = config.modulesToSave;
   check("modules_to_save", saved, "a list of names", Array.isArray(saved) && saved.every(isText));
+  check("lora_bias", config.loraBias, "true or false", typeof config.loraBias === "boolean");
+  if (config.loraBias && (config.dora || typeof init !== "boolean")) {
+    wrong.push(["lora_bias", "cannot be true with use_dora, or unless init_lora_weights is true or false"]);
+  }
+  const tokens: unknown = config.trainableTokens,
+    lists = Array.isArray(tokens) ? [tokens] : Object.values(tokens ?? {});
+  const areTokens = typeof tokens === "object" && lists.every((list) => isTokens(list));
+  check("trainable_token_indices", tokens, "a list of different tokens, or lists by module", areTokens);
   check("layers_to_transform", layers, "a layer number or a list of them", isLayers);
   return wrong;
 }
@@ -133,14 +149,17 @@ const INITS = 'true, false, "gaussian", "orthogonal", "pissa", "pissa_niter_<N>"
 // What these make of the base is in the file; how they came about means nothing to who loads it.
 const FINISHED_INITS: readonly unknown[] = ["eva", "mica"];
 
+function isTokens(list: unknown): boolean {
+  const isToken = (value: unknown) => typeof value === "number" && Number.isInteger(value) && value >= 0;
+  return Array.isArray(list) && list.length > 0 && list.every(isToken) && new Set(list).size === list.length;
+}
+
 function isText(value: unknown): value is string {
   return typeof value === "string";
 }
 
 // Fields whose other values would change the adapter's meaning; anything but these values is refused.
 const FIXED: Readonly<Record<string, readonly unknown[]>> = {
-  lora_bias: [false],
-  trainable_token_indices: [null],
   target_parameters: [null],
   layer_replication: [null],
   alora_invocation_tokens: [null],
@@ -156,7 +175,7 @@ const FIXED: Readonly<Record<string, readonly unknown[]>> = {
 const KNOWN = new Set([
   ..."peft_type r lora_alpha lora_dropout use_rslora rank_pattern alpha_pattern init_lora_weights".split(" "),
   ..."target_modules exclude_modules layers_to_transform layers_pattern fan_in_fan_out inference_mode".split(" "),
-  ..."bias modules_to_save use_dora".split(" "),
+  ..."bias modules_to_save use_dora lora_bias trainable_token_indices".split(" "),
   ..."base_model_name_or_path task_type auto_mapping revision peft_version loftq_config megatron_config".split(" "),
   ..."megatron_core qalora_group_size runtime_config eva_config corda_config lora_ga_config".split(" "),
   ...Object.keys(FIXED),
@@ -196,6 +215,8 @@ export function loraFromJson(json: Readonly<Record<string, unknown>>): LoraConfi
     layersPattern: json.layers_pattern ?? null,
     bias: json.bias ?? "none",
     modulesToSave: json.modules_to_save ?? [],
+    loraBias: json.lora_bias ?? false,
+    trainableTokens: json.trainable_token_indices ?? null,
     unknown: Object.fromEntries(unknownFields(json).map((key) => [key, json[key]])),
   } as LoraConfig; // every field is checked on the next line
   throwWrong([...wrong, ...problemsOf(config)]);
@@ -221,7 +242,7 @@ export function loraToJson(
     layers_to_transform: config.layersToTransform,
     loftq_config: {},
     lora_alpha: config.alpha,
-    lora_bias: false,
+    lora_bias: config.loraBias,
     lora_dropout: config.dropout,
     megatron_config: null,
     megatron_core: "megatron.core",
@@ -232,7 +253,7 @@ export function loraToJson(
     revision: null,
     target_modules: config.targetModules,
     task_type: taskType,
-    trainable_token_indices: null,
+    trainable_token_indices: config.trainableTokens,
     use_dora: config.dora,
     use_rslora: config.rslora,
   };

@@ -2,6 +2,7 @@
 //
 //   y[n] = W[token] + s·B·A[:, token]       A[R, V] = 0,  B[D, R] ~ N(0, 1);  W' = W + s·(B·A)ᵀ   (DoRA: gains of columns)
 //   y[n] = token is trained ? delta[its number] : W[token]
+import { printable, UsageError } from "../core/errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { EmbedSite } from "../nn/adapter.ts";
 import type { AdapterInit, ModelScope } from "../nn/scope.ts";
@@ -13,6 +14,9 @@ import type { TokenRows } from "../ops/token_rows.ts";
 import { transpose } from "../ops/transpose.ts";
 import { doraGains } from "./dora.ts";
 import { PREFIX } from "./full.ts";
+import type { LoraConfig } from "./lora_config.ts";
+import type { Base } from "./resolve.ts";
+import { targetMatcher, type TargetRules } from "./targets.ts";
 
 /** What a table's update is made with. */
 export interface EmbeddingUpdate {
@@ -67,4 +71,35 @@ export function tokenRows(
     slots: leaves.constant(graph, `slots of ${path}: ${tokens}`, [V], slots),
     rows: leaves.constant(graph, `rows of ${path}: ${tokens}`, [tokens.length], () => Float32Array.from(tokens)),
   };
+}
+
+/**
+ * The tokens that are trained by themselves, by the path of their table.
+ *
+ * @throws {UsageError} `adapter/tokens` where a table or a token does not exist, or a table is a target too.
+ */
+export function resolveTokens(
+  { trainableTokens, ...rules }: Pick<LoraConfig, "trainableTokens"> & TargetRules,
+  { modules }: Base,
+): Record<string, readonly number[]> | undefined {
+  if (trainableTokens === null) return undefined;
+  const tables = modules.filter(({ kind }) => kind === "embedding");
+  const wanted = Array.isArray(trainableTokens)
+    ? [[tables[0]?.path ?? "", trainableTokens] as const]
+    : Object.entries(trainableTokens as Readonly<Record<string, readonly number[]>>);
+  const adapted = targetMatcher(rules), found: Record<string, readonly number[]> = {};
+  for (const [name, tokens] of wanted) {
+    const table = tables.find(({ path }) => path === name || path.endsWith(`.${name}`));
+    const outside = tokens.find((token) => token >= (table?.In ?? 0));
+    const why = !table
+      ? `there is no table of token vectors called "${printable(name)}"`
+      : outside !== undefined
+      ? `${table.path} has ${table.In} tokens: received ${outside}`
+      : adapted(table)
+      ? `${table.path} is among target_modules`
+      : undefined;
+    if (why) throw new UsageError("adapter/tokens", `Cannot train tokens by themselves as ${why}`);
+    found[table!.path] = tokens;
+  }
+  return found;
 }

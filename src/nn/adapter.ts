@@ -74,6 +74,8 @@ export interface Adapter {
    * biases, modules_to_save); undefined where it stays frozen.
    */
   trains?(name: string): string | undefined;
+  /** What a module reads of the tensor `of`[V, D] that it shares with a table of token vectors; `of` itself without. */
+  tied?(m: ModelScope, names: { readonly name: string; readonly of: string }, weight: Value): Value;
   /** What leaves a sublayer whose input was x[N, D] and output h[N, D]. */
   branch?(site: BranchSite, h: Value, x: Value): Value;
   /** Positions that stand in front of every sequence (prompt and prefix tuning). */

@@ -108,7 +108,10 @@ export function tiedWeight(
   shape: Shape,
   init: Init = { kind: "normal", std: 0.02 },
 ): Value {
-  return trainedInFull(m, name, of, shape) ?? m.leaves.weight(m.graph, of, shape, init);
+  const own = trainedInFull(m, name, of, shape);
+  if (own) return own;
+  const shared = m.leaves.weight(m.graph, of, shape, init);
+  return name === of ? shared : m.adapter?.tied?.(m, { name, of }, shared) ?? shared;
 }
 
 function trainedInFull(m: ModelScope, name: string, of: string, shape: Shape): Value | undefined {

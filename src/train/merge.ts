@@ -149,7 +149,8 @@ export function mergeProblem(
   if (adapted.some(({ kind }) => kind !== "embedding") && !method.merge) return "it is no change of the weights";
   if (adapted.some(({ kind }) => kind === "embedding") && !method.mergeTable) return "it is no change of the table";
   if (!architecture.tied) return undefined;
-  const shared = adapted.find(({ output, kind }) => output || kind === "embedding")?.path;
+  // A method that acts on both uses of a shared weight can be merged into it.
+  const shared = adapted.find(({ output, kind }) => output || (kind === "embedding" && !method.tied))?.path;
   const trained = [...modules.values()].find(({ output, kind, path }) =>
     (output || kind === "embedding") && method.trains?.(`${path}.weight`) !== undefined
   )?.path;

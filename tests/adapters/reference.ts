@@ -151,8 +151,10 @@ export const plusBias = (x: Rows, bias: ArrayLike<number> | undefined): Rows =>
 
 function head({ weights, acts }: Adapted, h: Rows, embedding: string): Rows {
   const own = weights.get("lm_head.weight") ?? weights.get(embedding)!;
-  const w = acts.head?.(own) ?? own, D = h[0]!.length;
-  return h.map((row) => apply((o, i) => w[o * D + i]!, w.length / D, row));
+  const w = acts.head?.(own) ?? own, D = h[0]!.length, V = w.length / D;
+  const weight = (o: number, i: number) => w[o * D + i]!;
+  const product = (x: Rows) => x.map((row) => apply(weight, V, row));
+  return acts.map?.({ path: "lm_head", In: D, Out: V, weight, bias: undefined, product }, h) ?? product(h);
 }
 
 function attention(

@@ -1,7 +1,7 @@
 // What every method does, once more in float64, from its paper and PEFT's sources. Tensors are read when they are needed,
 // so that a change of one is seen; norms that count as constants are taken once.
 import type { AdapterConfig, BottleneckConfig, LoraConfig } from "../../mod.ts";
-import { apply, type Acts, plus, plusBias, type ReferenceMap, type Rows, type Tensors } from "./reference.ts";
+import { type Acts, apply, plus, plusBias, type ReferenceMap, type Rows, type Tensors } from "./reference.ts";
 
 const PREFIX = "base_model.model.";
 
@@ -37,7 +37,8 @@ export function actsOf(config: AdapterConfig, tensors: Tensors, D: number): Acts
       return prompt(() => rowsOf(tensors.get("prompt_embeddings")!, D), config.virtualTokens);
     case "P_TUNING":
       return prompt(() => {
-        const layer = (n: number, x: Rows) => dense(x, tensors.get(`mlp_head.${n}.weight`)!, tensors.get(`mlp_head.${n}.bias`)!);
+        const layer = (n: number, x: Rows) =>
+          dense(x, tensors.get(`mlp_head.${n}.weight`)!, tensors.get(`mlp_head.${n}.bias`)!);
         const relu = (x: Rows) => x.map((row) => row.map((v) => Math.max(0, v)));
         return layer(4, relu(layer(2, relu(layer(0, rowsOf(tensors.get("embedding.weight")!, D))))));
       }, config.virtualTokens);
@@ -48,7 +49,8 @@ export function actsOf(config: AdapterConfig, tensors: Tensors, D: number): Acts
           const flat = tensors.get("prompt_embeddings")!;
           return rowsOf(flat, flat.length / P);
         }
-        const layer = (n: number, x: Rows) => dense(x, tensors.get(`transform.${n}.weight`)!, tensors.get(`transform.${n}.bias`)!);
+        const layer = (n: number, x: Rows) =>
+          dense(x, tensors.get(`transform.${n}.weight`)!, tensors.get(`transform.${n}.bias`)!);
         const e = tensors.get("embedding.weight")!;
         return layer(2, layer(0, rowsOf(e, e.length / P)).map((row) => row.map(Math.tanh)));
       };
@@ -56,7 +58,8 @@ export function actsOf(config: AdapterConfig, tensors: Tensors, D: number): Acts
         prefixes: P,
         prefix(layer) {
           const rows = table(), width = config.tokenDim!;
-          const part = (n: number) => rows.map((row) => row.slice((2 * layer + n) * width, (2 * layer + n + 1) * width));
+          const part = (n: number) =>
+            rows.map((row) => row.slice((2 * layer + n) * width, (2 * layer + n + 1) * width));
           return { k: part(0), v: part(1) };
         },
       };
@@ -71,7 +74,10 @@ export function actsOf(config: AdapterConfig, tensors: Tensors, D: number): Acts
 type At = (path: string, name: string) => ArrayLike<number> | undefined;
 
 function rowsOf(flat: ArrayLike<number>, width: number): Rows {
-  return Array.from({ length: flat.length / width }, (_, n) => Array.from({ length: width }, (_, i) => flat[n * width + i]!));
+  return Array.from(
+    { length: flat.length / width },
+    (_, n) => Array.from({ length: width }, (_, i) => flat[n * width + i]!),
+  );
 }
 
 function dense(x: Rows, w: ArrayLike<number>, bias: ArrayLike<number>): Rows {
@@ -106,15 +112,18 @@ function loraActs(config: LoraConfig, at: At, D: number): Acts {
     const m = at(path, "lora_magnitude_vector");
     if (m) {
       if (!norms.has(path)) {
-        norms.set(path, Array.from({ length: Out }, (_, o) => {
-          let square = 0;
-          for (let i = 0; i < In; i++) {
-            let v = weight(o, i);
-            for (let r = 0; r < R; r++) v += s * b[o * R + r]! * a[r * In + i]!;
-            square += v * v;
-          }
-          return Math.sqrt(square);
-        }));
+        norms.set(
+          path,
+          Array.from({ length: Out }, (_, o) => {
+            let square = 0;
+            for (let i = 0; i < In; i++) {
+              let v = weight(o, i);
+              for (let r = 0; r < R; r++) v += s * b[o * R + r]! * a[r * In + i]!;
+              square += v * v;
+            }
+            return Math.sqrt(square);
+          }),
+        );
       }
       return plusBias(sum.map((row) => row.map((v, o) => v * m[o]! / norms.get(path)![o]!)), bias);
     }
@@ -124,8 +133,7 @@ function loraActs(config: LoraConfig, at: At, D: number): Acts {
   const tables = ["transformer.wte", "model.embed_tokens"];
   const table = tables.find((path) => at(path, "lora_embedding_A") || at(path, "token_adapter.trainable_tokens_delta"));
   if (table === undefined) return { map };
-  const trained = config.trainableTokens;
-  const tokens = Array.isArray(trained) ? trained as readonly number[] : [];
+  const tokens = config.tokenTables?.[table] ?? [];
   const replaced = (id: number, row: number[]) => {
     const n = tokens.indexOf(id), delta = at(table, "token_adapter.trainable_tokens_delta");
     return delta && n >= 0 ? Array.from({ length: D }, (_, i) => delta[n * D + i]!) : row;
