@@ -76,7 +76,13 @@ export { type LoraPlus } from "./src/optim/lora_plus.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
 export { scoreRows, type ScoreRowsOptions } from "./src/train/score_rows.ts";
 export { type TokenRow } from "./src/metrics/perplexity.ts";
-export { type ForwardResult, type GradientOptions, type GradientResult } from "./src/train/forward.ts";
+export { type AdapterNames } from "./src/train/route.ts";
+export {
+  type ForwardOptions,
+  type ForwardResult,
+  type GradientOptions,
+  type GradientResult,
+} from "./src/train/forward.ts";
 export { type Beam } from "./src/train/beam_search.ts";
 export { generateBeams, generateIds, generateTexts, type Prompts } from "./src/train/generate.ts";
 export { type BeamOptions, type GenerateOptions, type SamplingOptions } from "./src/train/generate_options.ts";
@@ -87,7 +93,7 @@ export { type CombineAdaptersOptions } from "./src/train/combine.ts";
 export { type Combination } from "./src/adapters/combine.ts";
 export { type MajoritySign } from "./src/adapters/task_arithmetic.ts";
 export { type SaveMergedOptions } from "./src/train/merge.ts";
-export { type LoadAdapterOptions, type SaveAdapterOptions } from "./src/train/adapters.ts";
+export { type AddAdapterOptions, type LoadAdapterOptions, type SaveAdapterOptions } from "./src/train/adapters.ts";
 export { Model } from "./src/train/model.ts";
 export {
   type AnswerPrediction,

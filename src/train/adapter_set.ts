@@ -1,9 +1,10 @@
 // Several adapters on one model: all of a folder loaded and saved, one removed.
 import { CheckpointError, printable, UsageError } from "../core/errors.ts";
 import { release } from "../gpu/store.ts";
-import { isAdapterName, namedAdapters } from "../io/adapter_file.ts";
+import { isAdapterName, namedAdapters, readAdapterFolder } from "../io/adapter_file.ts";
 import { statOrUndefined } from "../io/files.ts";
 import { DEFAULT_NAME, loadAdapter, type LoadAdapterOptions, saveAdapter, setAdapter } from "./adapters.ts";
+import { STACKED_ON } from "./stack.ts";
 import { frozenName, type ModelState } from "./state.ts";
 import { knownAdapter } from "./tensors.ts";
 
@@ -27,9 +28,19 @@ export async function loadAdapters(
     const list = taken.map((name) => `"${printable(name)}"`).join(", ");
     throw new UsageError("adapter/exists", `Cannot add adapters called ${list} as the model has them already`);
   }
+  const from = (name: string) => name === DEFAULT_NAME && own.length > 0 ? path : `${path}/${name}`;
+  // Those that lie on others come after them.
+  const below = new Map<string, string | undefined>();
   for (const name of names) {
-    const from = name === DEFAULT_NAME && own.length > 0 ? path : `${path}/${name}`;
-    await loadAdapter(state, from, { name, warn: (text) => warn(`${printable(name)}: ${text}`) });
+    const { [STACKED_ON]: on } = (await readAdapterFolder(from(name))).config;
+    below.set(name, typeof on === "string" ? on : undefined);
+  }
+  const depth = (name: string | undefined, seen = 0): number =>
+    name === undefined || seen > names.length ? seen : depth(below.get(name), seen + 1);
+  for (const name of [...names].sort((a, b) => depth(a) - depth(b))) {
+    const on = below.get(name);
+    const options = { name, warn: (text: string) => warn(`${printable(name)}: ${text}`) };
+    await loadAdapter(state, from(name), on === undefined ? options : { ...options, on });
   }
   if (!state.merged) setAdapter(state, first);
   return names;
@@ -58,6 +69,10 @@ export function deleteAdapter(state: ModelState, name: string): void {
   }
   if (state.training && state.active === name) {
     throw new UsageError("train/running", `Cannot delete ${called} as it is being trained`);
+  }
+  const upper = [...state.adapters.values()].find(({ under }) => under === name);
+  if (upper) {
+    throw new UsageError("adapter/stacked", `Cannot delete ${called} as "${printable(upper.name)}" lies on it`);
   }
   for (const [key, { executable, adapters }] of state.programs) {
     if (!adapters.includes(name)) continue;

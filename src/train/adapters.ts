@@ -21,6 +21,7 @@ import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "./leaves.ts";
 import { modelScope, program } from "./programs.ts";
+import { checkStack, STACKED_ON, tryStack } from "./stack.ts";
 import type { AdapterState, ModelState } from "./state.ts";
 import { adapterTensors, knownAdapter, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
 
@@ -31,17 +32,29 @@ export const DEFAULT_NAME = "default";
 export interface LoadAdapterOptions {
   /** What to call it ("default"). */
   readonly name?: string;
+  /** The adapter that it lies on and was trained on; none by default. */
+  readonly on?: string;
   /** Told what is odd but usable, such as fields of adapter_config.json that are not known. */
   readonly warn?: (text: string) => void;
+}
+
+/** Options of {@linkcode addAdapter}. */
+export interface AddAdapterOptions {
+  /** What to call it ("default"). */
+  readonly name?: string;
+  /** Of its first values (42). */
+  readonly seed?: number;
+  /** An adapter that stays as it is, below this one: this one changes what that one makes of the base. */
+  readonly on?: string;
 }
 
 /** See {@linkcode Model.addAdapter}. */
 export async function addAdapter(
   state: ModelState,
   config: AdapterConfig,
-  { name = DEFAULT_NAME, seed = 42 }: { readonly name?: string; readonly seed?: number },
+  { name = DEFAULT_NAME, seed = 42, on }: AddAdapterOptions,
 ): Promise<void> {
-  const adapter = prepare(state, withHeads(state, config), name);
+  const adapter = prepare(state, withHeads(state, config), { name, on });
   await writeAdapter(state, adapter, await completeValues(state, adapter, { seed, given: new Map() }));
   use(state, adapter);
 }
@@ -81,19 +94,20 @@ async function completeValues(
 export async function loadAdapter(
   state: ModelState,
   path: string,
-  { name = DEFAULT_NAME, warn = () => {} }: LoadAdapterOptions,
+  { name = DEFAULT_NAME, on, warn = () => {} }: LoadAdapterOptions,
 ): Promise<void> {
   const file = await readAdapterFolder(await adapterPath(path, name));
   const settings = withModules(adapterFromJson(file.config), modulesOfTask(file.config.task_type));
   const config = file.encoder ? { ...settings, encoder: true } as AdapterConfig : settings;
-  const adapter = prepare(state, config, name);
+  checkStack(path, file.config[STACKED_ON], on);
+  const adapter = prepare(state, config, { name, on });
   const given = file.encoder ? trainedTensors(file, adapter) : file.tensors;
   checkKeys(path, savedTensors(adapter.tensors), given);
   file.warnings.forEach(warn);
   if (config.type === "LORA" && /^pissa_niter/.test(String(config.init))) {
     warn("The adapter was not converted when it was saved, and its random start can only be found again nearly.");
   }
-  const unknown = Object.keys(config.unknown);
+  const unknown = Object.keys(config.unknown).filter((key) => key !== STACKED_ON);
   if (unknown.length > 0) warn(`adapter_config.json has unknown fields: ${unknown.map(printable).join(", ")}`);
   const tensors = new Map([...given].map(([key, { data }]) => [key, data] as const));
   await writeAdapter(state, adapter, await completeValues(state, adapter, { seed: 0, given: tensors }));
@@ -141,13 +155,13 @@ export async function saveAdapter(
   const { config, tensors } = await savedForm(state, adapter, convert === undefined ? {} : { convert });
   const made = await madeTensors(state, adapter);
   const isEncoder = (key: string) => made.size > 0 && !key.startsWith("base_model.");
-  const json = adapterToJson(config, {
+  const { [STACKED_ON]: _, ...json } = adapterToJson(config, {
     baseModel: state.path === undefined ? null : hubNameOf(state.path),
     taskType: state.task.taskType,
     fanInFanOut: targets.some((target) => state.inventory.sites.get(target)?.transposed === true),
   });
   await writeAdapterFolder(path, {
-    config: json,
+    config: adapter.under === undefined ? json : { ...json, [STACKED_ON]: adapter.under },
     ...(state.task.trains.length > 0 ? { model: state.config } : {}),
     tensors: new Map([...made, ...[...tensors].filter(([key]) => !isEncoder(key))]),
     ...(made.size > 0 ? { encoder: new Map([...tensors].filter(([key]) => isEncoder(key))) } : {}),
@@ -190,7 +204,11 @@ export function enableAdapter(state: ModelState): void {
 }
 
 /** Everything about an adapter that can be known, and refused, before it exists. */
-export function prepare(state: ModelState, given: AdapterConfig, name: string): AdapterState {
+export function prepare(
+  state: ModelState,
+  given: AdapterConfig,
+  { name, on }: { readonly name: string; readonly on?: string | undefined },
+): AdapterState {
   if (state.adapters.has(name)) {
     throw new UsageError(
       "adapter/exists",
@@ -201,6 +219,7 @@ export function prepare(state: ModelState, given: AdapterConfig, name: string): 
   const facts = baseFacts({ architecture, inventory: base, config: state.config, tokenizer });
   const config = resolveAdapter(given, facts);
   const adapter = buildAdapter(config, "eval");
+  if (on !== undefined) tryStack(state, config, on);
   const targets = [...base.modules.values()].filter((site) =>
     (site.kind === "embedding" ? adapter.embed : adapter.linear) && adapter.adapts(site)
   );
@@ -208,7 +227,8 @@ export function prepare(state: ModelState, given: AdapterConfig, name: string): 
   visitModel(state.architecture, state.task, { graph: new Graph(), adapter, leaves });
   const tensors: ReadonlyMap<string, AdapterTensorSpec> = inventory.params;
   const layout = layoutOf(state, `adapter ${name}`, [...tensors.values()].filter(({ frozen }) => !frozen));
-  return { name, config, tensors, targets: targets.map(({ path }) => path), layout };
+  const under = on === undefined ? {} : { under: on };
+  return { name, config, tensors, targets: targets.map(({ path }) => path), layout, ...under };
 }
 
 /** Put an adapter on the model, its tensors being in place, and use it. */

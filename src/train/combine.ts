@@ -59,7 +59,7 @@ export async function combineAdapters(
     values.set(`${PREFIX}${path}${table ? ".lora_embedding_B" : ".lora_B.weight"}`, Float32Array.from(b.data));
     ranks.set(path, a.rows);
   }
-  const adapter = prepare(state, configOf(configs[0]!, ranks), name);
+  const adapter = prepare(state, configOf(configs[0]!, ranks), { name });
   await writeAdapter(state, adapter, values);
   use(state, adapter);
 }
@@ -138,7 +138,8 @@ function check(
 }
 
 /** Why an adapter is more than products B·A. */
-function notPlain({ config, tensors, targets }: AdapterState): string | undefined {
+function notPlain({ config, tensors, targets, under }: AdapterState): string | undefined {
+  if (under !== undefined) return `lies on "${printable(under)}"`;
   if (config.type !== "LORA") return `is of type ${config.type}: only LoRA adapters can be combined`;
   const extra = [...savedTensors(tensors).keys()].filter((name) =>
     !/\.lora_(A|B)\.weight$|\.lora_embedding_[AB]$/.test(name)

@@ -8,7 +8,7 @@ import { prefillSequence } from "../nn/prefill_sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
 import type { Place } from "./places.ts";
 import { type Constants, modelScope, program } from "./programs.ts";
-import { activeAdapter, methodInUse, type ModelState } from "./state.ts";
+import { adapterKey, methodInUse, type ModelState } from "./state.ts";
 
 /** Token ids of the texts, one after another. */
 export type Texts = readonly (readonly number[])[];
@@ -49,7 +49,7 @@ const CHUNK_ROWS = 256, CHUNK = { least: 16, most: 64 };
 /** The decoder of a causal language model, with the adapter in use. */
 export function causalDecoder(state: ModelState): Decoder {
   const { positions, V } = state.architecture;
-  const variant = `${activeAdapter(state)?.name ?? ""} ${state.full ? "full" : ""}`;
+  const variant = `${adapterKey(state)} ${state.full ? "full" : ""}`;
   return {
     ...{ positions, V, variant, lead: methodInUse(state)?.virtualTokens ?? 0 },
     logits({ graph, place: { S, Tmax, prefix }, current, position }) {

@@ -12,7 +12,14 @@ import { backward } from "../ops/backward.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import { lossBoost, unboosted } from "./boost.ts";
 import { batchScope, program, type Trained } from "./programs.ts";
-import { activeAdapter, methodInUse, type ModelState, type Program } from "./state.ts";
+import { type AdapterNames, routeOf, withRoute } from "./route.ts";
+import { activeAdapter, adapterKey, methodInUse, type ModelState, type Program } from "./state.ts";
+
+/** Options of {@linkcode Model.forward}. */
+export interface ForwardOptions {
+  /** The adapter of each sequence by name, null for the base; by default all are computed with the one in use. */
+  readonly adapters?: AdapterNames;
+}
 
 /** What {@linkcode Model.forward} returns. */
 export interface ForwardResult {
@@ -47,7 +54,7 @@ export function lossScale(graph: Value["graph"]): { readonly value: Value; reado
 /** A text that differs between programs of different tasks, shapes and adapters. */
 export function programKey(state: ModelState, what: string, { B, T, inputs }: Arranged): string {
   const shapes = Object.entries(inputs).map(([name, { shape, dtype }]) => `${name} ${dtype}[${shape}]`);
-  const adapter = `${activeAdapter(state)?.name ?? ""}${state.full ? " full" : ""}`;
+  const adapter = `${adapterKey(state)}${state.full ? " full" : ""}`;
   return `${what} ${state.task.name} [${B}, ${T}] ${shapes.join(" ")} ${adapter}`;
 }
 
@@ -77,7 +84,17 @@ function withoutLead(logits: ForwardResult["logits"], { T }: Arranged, P: number
 }
 
 /** See {@linkcode Model.forward}. */
-export async function forward(state: ModelState, batch: Batch): Promise<ForwardResult> {
+export async function forward(
+  state: ModelState,
+  batch: Batch,
+  { adapters }: ForwardOptions = {},
+): Promise<ForwardResult> {
+  if (!adapters) return await forwardAll(state, batch);
+  const route = routeOf(state, adapters, batch.input_ids.length);
+  return await withRoute(state, route, () => forwardAll(state, batch));
+}
+
+async function forwardAll(state: ModelState, batch: Batch): Promise<ForwardResult> {
   const { task, architecture } = state;
   const arranged = prepareBatch(state, batch);
   const { items } = arranged;

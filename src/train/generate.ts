@@ -7,6 +7,7 @@ import { causalDecoder, type Texts } from "./decoder.ts";
 import { decode, type Writer } from "./decoding.ts";
 import { checkOptions, type GenerateOptions } from "./generate_options.ts";
 import type { Model } from "./model.ts";
+import { routedDecoder } from "./route.ts";
 import { seq2seqDecoder } from "./seq2seq_decoder.ts";
 import { textStream } from "./text_stream.ts";
 
@@ -24,7 +25,7 @@ export async function* generate(
     throw new UsageError("usage/sampling", "Cannot stream several texts at once: generateTexts writes them");
   }
   const { tokenizer } = model;
-  const { writer, texts } = writing(model, [promptIds(tokenizer, prompt)]);
+  const { writer, texts } = writing(model, [promptIds(tokenizer, prompt)], options);
   const stream = textStream(tokenizer, texts[0]!, options.stop);
   for await (const [id] of tokens(writer, texts, options)) {
     const piece = stream.push(id!);
@@ -59,7 +60,7 @@ export async function generateIds(
   checkOptions(options);
   const given = repeated(unpadded(prompts), options);
   if (given.length === 0) return [];
-  const { writer, texts } = writing(model, given);
+  const { writer, texts } = writing(model, given, options);
   const count = isBeamSearch(options) ? options.numReturnSequences ?? 1 : 1;
   const results = texts.flatMap(() => Array.from({ length: count }, (): number[] => []));
   for await (const next of tokens(writer, texts, options)) {
@@ -82,7 +83,7 @@ export async function generateBeams(
   checkOptions(options);
   const given = unpadded(prompts);
   if (given.length === 0) return [];
-  const { writer, texts } = writing(model, given);
+  const { writer, texts } = writing(model, given, options);
   return await searchBeams(writer, texts, options);
 }
 
@@ -101,7 +102,7 @@ export async function generateTexts(
   const { tokenizer } = model;
   const given = repeated(prompts.map((prompt) => promptIds(tokenizer, prompt)), options);
   if (given.length === 0) return [];
-  const { writer, texts } = writing(model, given);
+  const { writer, texts } = writing(model, given, options);
   const count = isBeamSearch(options) ? options.numReturnSequences ?? 1 : 1;
   const streams = texts.flatMap((ids) => Array.from({ length: count }, () => textStream(tokenizer, ids, options.stop)));
   const results = streams.map(() => "");
@@ -119,15 +120,27 @@ function promptIds(tokenizer: Tokenizer, prompt: string): number[] {
 }
 
 /** What writes, and the texts that it goes on with: the prompts, or of an encoder-decoder what stands behind them. */
-function writing(model: Model, prompts: Texts): { readonly writer: Writer; readonly texts: Texts } {
+function writing(
+  model: Model,
+  prompts: Texts,
+  options: GenerateOptions,
+): { readonly writer: Writer; readonly texts: Texts } {
   const { state } = model, { encoder } = state.architecture, { name } = state.task;
   if (name !== "causal-lm" && name !== "seq2seq-lm") {
     throw new UsageError("usage/task", `Cannot write text with a model that is loaded for ${name}`, {
       hint: 'Load it with a task that writes: loadModel(…, { task: "causal-lm" }).',
     });
   }
-  if (!encoder) return { writer: { model, decoder: causalDecoder(state) }, texts: prompts };
-  const { decoder, texts } = seq2seqDecoder(state, { encoder, prompts });
+  let texts = prompts;
+  const make = () => {
+    if (!encoder) return causalDecoder(state);
+    const made = seq2seqDecoder(state, { encoder, prompts });
+    texts = made.texts;
+    return made.decoder;
+  };
+  const { adapters } = options, times = isBeamSearch(options) ? 1 : options.numReturnSequences ?? 1;
+  const names = adapters?.flatMap((name) => new Array<string | null>(times).fill(name));
+  const decoder = names ? routedDecoder(state, make, { names, count: prompts.length }) : make();
   return { writer: { model, decoder }, texts };
 }
 

@@ -1,6 +1,7 @@
 // What can be asked of generation, and what is wrong with a question.
 import { UsageError } from "../core/errors.ts";
 import type { Decoder, Texts } from "./decoder.ts";
+import type { AdapterNames } from "./route.ts";
 import type { ModelState } from "./state.ts";
 
 /** How the next token is chosen. */
@@ -49,6 +50,8 @@ export interface GenerateOptions extends SamplingOptions, BeamOptions {
   readonly ignoreEos?: boolean;
   /** Texts for each prompt, of beams the best first (1). */
   readonly numReturnSequences?: number;
+  /** The adapter of each prompt by name, null for the base; by default all have the one in use. */
+  readonly adapters?: AdapterNames;
   /** Called with how many tokens have come, each time that some have: for progress and speed. */
   readonly onTokens?: (count: number) => void;
 }

@@ -191,6 +191,7 @@ function createState(
     adapters: new Map(),
     active: undefined,
     disabled: undefined,
+    route: undefined,
     full: undefined,
     merged: undefined,
     training: false,

@@ -12,7 +12,7 @@ import { embedSite } from "../nn/embed.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { linearSite } from "../nn/linear.ts";
 import { modelScope } from "./programs.ts";
-import type { AdapterState, ModelState, StoredWeight } from "./state.ts";
+import { adaptersInUse, type AdapterState, type ModelState, type StoredWeight } from "./state.ts";
 import { adapterTensors, readStored, readWeight, requireAdapter, writeStored } from "./tensors.ts";
 import { matchWeights } from "./weights.ts";
 
@@ -32,10 +32,11 @@ export async function merge(state: ModelState, names?: readonly string[]): Promi
   state.merged = { adapters: adapters.map(({ name }) => name), originals };
 }
 
-/** The adapters called so, each once; the one in use by default. */
+/** The adapters called so, each once, behind those that they lie on; the one in use by default. */
 function adaptersOf(state: ModelState, names?: readonly string[]): AdapterState[] {
   if (names?.length === 0) throw new UsageError("adapter/unknown", "Cannot merge no adapter: give its name");
-  return names ? [...new Set(names)].map((name) => requireAdapter(state, name)) : [requireAdapter(state)];
+  const given = names ? names.map((name) => requireAdapter(state, name)) : [requireAdapter(state)];
+  return [...new Set(given.flatMap((adapter) => adaptersInUse(state, adapter)))];
 }
 
 /** See {@linkcode Model.unmerge}. */

@@ -7,6 +7,7 @@ import { release } from "../gpu/store.ts";
 import { deleteAdapter, loadAdapters, saveAdapters } from "./adapter_set.ts";
 import {
   addAdapter,
+  type AddAdapterOptions,
   enableAdapter,
   loadAdapter,
   type LoadAdapterOptions,
@@ -15,7 +16,14 @@ import {
   setAdapter,
 } from "./adapters.ts";
 import { combineAdapters, type CombineAdaptersOptions } from "./combine.ts";
-import { forward, type ForwardResult, type GradientOptions, type GradientResult, gradients } from "./forward.ts";
+import {
+  forward,
+  type ForwardOptions,
+  type ForwardResult,
+  type GradientOptions,
+  type GradientResult,
+  gradients,
+} from "./forward.ts";
 import { generate, generateIds, type Prompts } from "./generate.ts";
 import type { GenerateOptions } from "./generate_options.ts";
 import { merge, saveMerged, type SaveMergedOptions, unmerge } from "./merge.ts";
@@ -83,8 +91,8 @@ export class Model {
   }
 
   /** The loss of a batch with labels, and the logits [B, T, V]. */
-  forward(batch: Batch): Promise<ForwardResult> {
-    return this.queue(() => forward(this.state, batch));
+  forward(batch: Batch, options: ForwardOptions = {}): Promise<ForwardResult> {
+    return this.queue(() => forward(this.state, batch, options));
   }
 
   /** The loss of a batch and its gradient for every trained tensor, under PEFT's saved names. */
@@ -93,11 +101,11 @@ export class Model {
   }
 
   /**
-   * Put a fresh adapter on the model and use it.
+   * Put a fresh adapter on the model, or on top of another adapter that stays as it is, and use it.
    *
    * @throws {UsageError} `lora/no-target` listing the names that exist, `adapter/exists`.
    */
-  addAdapter(config: AdapterConfig, options: { readonly name?: string; readonly seed?: number } = {}): Promise<void> {
+  addAdapter(config: AdapterConfig, options: AddAdapterOptions = {}): Promise<void> {
     return this.queue(() => addAdapter(this.state, config, options));
   }
 

@@ -1,4 +1,5 @@
 // Programs of a model: the same functions traced for what is asked, compiled once for each shape.
+import { mixed, stacked } from "../adapters/composite.ts";
 import { buildAdapter } from "../adapters/mod.ts";
 import { ModelError } from "../core/errors.ts";
 import { randomKey } from "../core/random.ts";
@@ -7,13 +8,23 @@ import { compile } from "../gpu/executable.ts";
 import { put, release } from "../gpu/store.ts";
 import { Graph, type Value } from "../graph/graph.ts";
 import { withPrefixes } from "../nn/prefixed.ts";
+import type { Adapter } from "../nn/adapter.ts";
 import type { LeafSource, ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
 import { inputLeaves, taskSequence } from "../objectives/build.ts";
 import type { Arranged, Inputs } from "../objectives/task.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
-import { activeAdapter, type AdapterState, frozenName, type ModelState, type Program } from "./state.ts";
+import { maskName, maskValues } from "./route_masks.ts";
+import {
+  activeAdapter,
+  adaptersInUse,
+  type AdapterState,
+  frozenName,
+  type ModelState,
+  type Program,
+  type Route,
+} from "./state.ts";
 
 /** What gradients are for. */
 export type Trained = "nothing" | "adapter" | "weights";
@@ -39,13 +50,47 @@ export function modelScope(
   { graph, sequence, trained, adapter = activeAdapter(state) }: ScopeOptions,
 ): { readonly m: ModelScope; readonly constants: Constants } {
   const constants: Constants = new Map();
-  const m: ModelScope = {
-    graph,
-    sequence,
-    adapter: adapter ? buildAdapter(adapter.config, trained === "adapter" ? "train" : "eval") : undefined,
-    leaves: residentLeaves(state, adapter, trained, constants),
+  const { adapter: method, leaves } = state.route
+    ? mixedParts(state, state.route, constants)
+    : partOf(state, adapter, { trained, constants });
+  return { m: withPrefixes({ graph, sequence, adapter: method, leaves }), constants };
+}
+
+interface PartOptions {
+  readonly trained: Trained;
+  readonly constants: Constants;
+  /** What the names of its tensors begin with in the graph; none for those that are trained. */
+  readonly label?: string;
+}
+
+/** An adapter with its tensors, on top of those that it lies on. */
+function partOf(
+  state: ModelState,
+  adapter: AdapterState | undefined,
+  { trained, constants, label = "" }: PartOptions,
+): { readonly adapter: Adapter | undefined; readonly leaves: LeafSource } {
+  const leaves = residentLeaves(state, adapter, { trained, constants, label });
+  if (!adapter) return { adapter: undefined, leaves };
+  const method = buildAdapter(adapter.config, trained === "adapter" ? "train" : "eval");
+  const below = adapter.under === undefined ? undefined : state.adapters.get(adapter.under);
+  if (!below) return { adapter: method, leaves };
+  const lower = partOf(state, below, { trained: "nothing", constants, label: `${below.name}: ${label}` });
+  return stacked({ adapter: lower.adapter!, leaves: lower.leaves }, { adapter: method, leaves });
+}
+
+/** The adapters of a route as one, which knows the rows of each. */
+function mixedParts(state: ModelState, route: Route, constants: Constants): ReturnType<typeof partOf> {
+  const parts = route.distinct.map((name) => {
+    const part = partOf(state, state.adapters.get(name), { trained: "nothing", constants, label: `${name}: ` });
+    return { adapter: part.adapter!, leaves: part.leaves };
+  });
+  const mask = (graph: Graph, part: number, N: number) => {
+    const name = maskName(route, part, N);
+    constants.set(name, () => maskValues(route, part, N));
+    return graph.leaf("weight", name, [N]);
   };
-  return { m: withPrefixes(m), constants };
+  const leaves = residentLeaves(state, undefined, { trained: "nothing", constants, label: "" });
+  return { adapter: parts.length > 0 ? mixed(parts, mask) : undefined, leaves };
 }
 
 /** The scope of a batch, with its inputs. */
@@ -63,12 +108,13 @@ export function batchScope(
 function residentLeaves(
   state: ModelState,
   adapter: AdapterState | undefined,
-  trained: Trained,
-  constants: Constants,
+  { trained, constants, label }: Required<PartOptions>,
 ): LeafSource {
-  const flat = (graph: Graph, layout: FlatLayout, name: string, role: "param" | "weight"): Value => {
+  const flat = (graph: Graph, layout: FlatLayout, name: string, role: "param" | "weight", label = ""): Value => {
     const { shape, place: { page, offset } } = layout.tensors.get(name)!;
-    return graph.leaf(role, name, shape, { within: { parent: flatPages(graph, layout, "params")[page]!, offset } });
+    return graph.leaf(role, `${label}${name}`, shape, {
+      within: { parent: flatPages(graph, layout, "params")[page]!, offset },
+    });
   };
   return {
     weight(graph, name, shape) {
@@ -80,7 +126,7 @@ function residentLeaves(
       }
       return graph.leaf("weight", name, shape, { dtype: state.formats.get(name) ?? "f32" });
     },
-    param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight"),
+    param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight", label),
     frozen: (graph, name, shape) => graph.leaf("weight", frozenName(adapter!.name, name), shape),
     constant(graph, name, shape, make) {
       constants.set(name, make);
@@ -115,8 +161,8 @@ export async function program(
     if (!state.store.buffers.has(name)) await put(state.store, name, make());
   }
   const executable = await compile(graph, { store: state.store, keep: Object.values(results), name: key });
-  const active = activeAdapter(state);
-  const made: Program = { executable, inputs, results, adapters: active ? [active.name] : [] };
+  const adapters = state.route?.distinct ?? adaptersInUse(state).map(({ name }) => name);
+  const made: Program = { executable, inputs, results, adapters };
   state.programs.set(key, made);
   for (const [oldest, { executable: old }] of state.programs) {
     if (state.programs.size <= MOST_PROGRAMS) break;

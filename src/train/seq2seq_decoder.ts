@@ -13,7 +13,7 @@ import type { Decoder, Texts } from "./decoder.ts";
 import { checkPrompts } from "./generate_options.ts";
 import type { Place } from "./places.ts";
 import { modelScope, program } from "./programs.ts";
-import { activeAdapter, type ModelState } from "./state.ts";
+import { adapterKey, type ModelState } from "./state.ts";
 
 /** What is read, and by what. */
 export interface Reading {
@@ -35,7 +35,7 @@ export function seq2seqDecoder(
   checkPrompts({ V, positions, lead: 0 }, prompts);
   const longest = Math.max(...prompts.map((ids) => ids.length));
   const S = Math.ceil(longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE;
-  const variant = `${activeAdapter(state)?.name ?? ""} ${state.full ? "full" : ""} from ${S}`;
+  const variant = `${adapterKey(state)} ${state.full ? "full" : ""} from ${S}`;
   const cacheOf = (graph: Graph, { prefix }: Place): SourceCache => {
     return { graph, B: prompts.length, S, prefix: sourcePrefix(prefix, S) };
   };

@@ -23,6 +23,18 @@ export interface AdapterState {
   readonly targets: readonly string[];
   /** Storage of those that are trained. */
   readonly layout: FlatLayout;
+  /** The adapter that it lies on, which stays as it is. */
+  readonly under?: string;
+}
+
+/** Which adapter computes which sequence of a batch. */
+export interface Route {
+  /** The adapter of each sequence; null for the base. */
+  readonly names: readonly (string | null)[];
+  /** Those that occur, in order. */
+  readonly distinct: readonly string[];
+  /** What the names of its masks begin with. */
+  readonly prefix: string;
 }
 
 /** A weight as it lies on the device. */
@@ -67,6 +79,8 @@ export interface ModelState {
   active: string | undefined;
   /** The adapter that was in use when all were disabled. */
   disabled: string | undefined;
+  /** Set while a batch with an adapter for each sequence is computed. */
+  route: Route | undefined;
   /** Layout of the weights where all of them are trained. */
   full: FlatLayout | undefined;
   /** Adapters that are merged into the weights, and the original weights, as they lay on the device. */
@@ -89,9 +103,21 @@ export function padIdOf({ tokenizerOrNone, config: { pad_token_id: id } }: Model
   return tokenizerOrNone?.padId ?? (typeof id === "number" && id >= 0 ? id : 0);
 }
 
-/** The adapter in use, unless it is merged into the weights. */
-export function activeAdapter({ adapters, active, merged }: ModelState): AdapterState | undefined {
-  return active === undefined || merged ? undefined : adapters.get(active);
+/** The adapter in use, unless it is merged into the weights, or every sequence has its own. */
+export function activeAdapter({ adapters, active, merged, route }: ModelState): AdapterState | undefined {
+  return active === undefined || merged || route ? undefined : adapters.get(active);
+}
+
+/** An adapter, the one in use by default, behind those that it lies on. */
+export function adaptersInUse(state: ModelState, adapter = activeAdapter(state)): AdapterState[] {
+  if (!adapter) return [];
+  const below = adapter.under === undefined ? undefined : state.adapters.get(adapter.under);
+  return below ? [...adaptersInUse(state, below), adapter] : [adapter];
+}
+
+/** A text that differs between programs of different adapters. */
+export function adapterKey(state: ModelState): string {
+  return state.route ? `mixed ${JSON.stringify(state.route.distinct)}` : activeAdapter(state)?.name ?? "";
 }
 
 /** What the adapter in use does, as in evaluation. */
