@@ -21,13 +21,18 @@ const total = (values: readonly number[], drawn: readonly number[]) => drawn.red
 /** `loss`, `perplexity` and `token_accuracy`; every token weighs the same. */
 export function measureTokens(rows: readonly TokenRow[]): Measurement {
   checkPairs("token metrics", rows, rows);
-  const [losses, tokens, hits] = [rows.map((r) => r.loss), rows.map((r) => r.tokens), rows.map((r) => r.correct)];
   return {
     items: rows.length,
     of(drawn) {
-      const count = total(tokens, drawn);
-      const loss = total(losses, drawn) / count;
-      return { loss, perplexity: Math.exp(loss), token_accuracy: total(hits, drawn) / count };
+      let sum = 0, tokens = 0, correct = 0;
+      for (const i of drawn) {
+        const row = rows[i]!;
+        sum += row.loss;
+        tokens += row.tokens;
+        correct += row.correct;
+      }
+      const loss = sum / tokens;
+      return { loss, perplexity: Math.exp(loss), token_accuracy: correct / tokens };
     },
   };
 }

@@ -38,9 +38,8 @@ export async function* generate(
 
 /**
  * Continue every prompt, or answer it where the model is an encoder-decoder; the results hold only the new tokens,
- * without the end token. The prompts may be of different
- * lengths, and those of a batch may be padded on either side: each is continued as it would be alone. With
- * `numReturnSequences`, the texts of a prompt follow one another.
+ * without the end token. The prompts may be of different lengths, and those of a batch may be padded on either side: each
+ * is continued as it would be alone. With `numReturnSequences`, the texts of a prompt follow one another.
  *
  * @throws {UsageError} `usage/sampling` listing the options that are out of range, `usage/prompt`, `data/token-range`.
  *
