@@ -32,13 +32,15 @@ export async function benchPeers(context: Context): Promise<Row[]> {
     const medians = { full: new Map<string, number>(), lora: new Map<string, number>() };
     const firsts: Partial<Record<PeersMode, FirstStep>> = {};
     const rows: Row[] = [];
-    for (const mode of modes) {
-      const run: Run = { folder, mode, context };
-      const first = firsts[mode] = await firstSteps(run);
-      const entries = await inTurns(run, ready);
+    const runs = modes.map((mode) => entriesOf({ folder, mode, context }, ready));
+    for (const { run } of runs) firsts[run.mode] = await firstSteps(run);
+    for (let round = 0; round < (context.quick ? 1 : 3); round++) {
+      for (let i = 0; i <= ready.length; i++) for (const each of runs) await turn(each, i, round);
+    }
+    for (const { run: { mode }, entries } of runs) {
       const known = published ? publishedLosses[mode] : new Map(entries[0]!.rounds[0]!.losses.entries());
       for (const entry of entries) {
-        const row = rowOf(entry, { mode, first, known });
+        const row = rowOf(entry, { mode, first: firsts[mode]!, known });
         rows.push(row);
         report(row);
         if (Number.isFinite(row.median)) medians[mode].set(entry.name, row.median);
@@ -90,34 +92,39 @@ interface Entry {
   failed?: string;
 }
 
-/** Round after round: ours, then every peer that takes part in it. The first entry is ours. */
-async function inTurns(run: Run, ready: readonly Ready[]): Promise<Entry[]> {
-  const { context: { quick, say }, mode } = run;
-  const steps = (most: number) => quick ? 3 : most;
+/** All frameworks with one thing that is trained. The first entry is ours. */
+interface Entries {
+  readonly run: Run;
+  readonly entries: readonly Entry[];
+  readonly ready: readonly Ready[];
+}
+
+function entriesOf(run: Run, ready: readonly Ready[]): Entries {
   const entry = (name: string, warm: number, sameModel: boolean): Entry => ({
     ...{ name, sameModel, rounds: [] },
-    warm: quick ? 1 : warm,
+    warm: run.context.quick ? 1 : warm,
   });
-  const mine = entry(GRAFT, OURS.warm, true);
-  const others = ready.map((r) => ({
-    ready: r,
-    entry: { ...entry(r.peer.name, r.peer.warm, r.peer.sameModel), ...r.failed ? { failed: r.failed } : {} },
+  const others = ready.map(({ peer: { name, warm, sameModel }, failed }) => ({
+    ...entry(name, warm, sameModel),
+    ...failed ? { failed } : {},
   }));
-  for (let round = 0; round < (quick ? 1 : 3); round++) {
-    say(`${mode} step, round ${round + 1}: ${GRAFT}`);
-    mine.rounds.push(await graft(run, steps(OURS.steps)));
-    for (const { ready: { peer, folder }, entry } of others) {
-      if (entry.failed !== undefined || (peer.once && round > 0)) continue;
-      say(`${mode} step, round ${round + 1}: ${peer.name}`);
-      try {
-        entry.rounds.push(await other(run, peer, folder!, steps(peer.steps)));
-      } catch (error) {
-        if (!(error instanceof UsageError)) throw error;
-        entry.failed = error.message;
-      }
-    }
+  return { run, ready, entries: [entry(GRAFT, OURS.warm, true), ...others] };
+}
+
+/** One round of framework `i`, if it takes part in it: a framework's full and LoRA steps follow each other. */
+async function turn({ run, ready, entries }: Entries, i: number, round: number): Promise<void> {
+  const { context: { quick, say }, mode } = run;
+  const steps = (most: number) => quick ? 3 : most;
+  const entry = entries[i]!;
+  const { peer, folder } = ready[i - 1] ?? {};
+  if (entry.failed !== undefined || (peer?.once && round > 0)) return;
+  say(`${mode} step, round ${round + 1}: ${entry.name}`);
+  try {
+    entry.rounds.push(peer ? await other(run, peer, folder!, steps(peer.steps)) : await graft(run, steps(OURS.steps)));
+  } catch (error) {
+    if (!(error instanceof UsageError) || !peer) throw error;
+    entry.failed = error.message;
   }
-  return [mine, ...others.map(({ entry }) => entry)];
 }
 
 function firstSteps(run: Run): Promise<FirstStep> {
