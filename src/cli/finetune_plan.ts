@@ -88,13 +88,17 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const maxLength = settings.maxLength ?? Math.min(MAX_LENGTH, positions);
   const reading = { tokenizer, maxLength, positions, vocabSize: V, skipBadRows: settings.skipBadRows };
   const limited = { ...reading, limit: settings.limitEval, split: "valid" as const };
-  const { packing, sourcePrefix } = settings;
+  const { packing, sourcePrefix, maxTargetLength } = settings;
+  const pairs = {
+    ...(sourcePrefix === undefined ? {} : { sourcePrefix }),
+    ...(maxTargetLength === undefined ? {} : { maxTargetLength }),
+  };
   const rows = hasRows(task) ? await planRows(dataPath, first, { ...reading, asked }) : undefined;
   const load = (path: string, more: Reading & { readonly packing?: boolean }): Promise<Dataset> =>
     rows
       ? loadTaskDataset(path, { ...more, ...likeRows(rows.data) })
       : task === "seq2seq-lm"
-      ? loadPairDataset(path, { ...more, ...(sourcePrefix === undefined ? {} : { sourcePrefix }) })
+      ? loadPairDataset(path, { ...more, ...pairs })
       : loadDataset(path, more);
   const data = rows?.data ?? await load(dataPath, { ...reading, packing });
   const domains = [
@@ -118,7 +122,8 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   if (!domains.some(({ name }) => name === "new")) warnings.push("no rows to evaluate on: give --eval-data");
   const optimizer = optimizerOf(settings);
   const { batchSize, gradientAccumulation } = settings;
-  const T = Math.min(Math.ceil(data.report.longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, positions);
+  const longest = Math.max(data.report.longest, data.report.longestTarget ?? 0);
+  const T = Math.min(Math.ceil(longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, positions);
   const shape = { lengthMultiple: LENGTH_MULTIPLE, maxLength: positions };
   const { padding } = epochPlan(data.examples, { batchSize, seed: settings.seed, ...shape });
   const memory = estimateMemory(architecture, {

@@ -77,7 +77,7 @@ export function showAfter(terminal: Terminal, { plan, before, after, steps, seco
   );
   if (after.domains.length > 0) terminal.say(figureTable(before, after));
   after.samples.forEach(({ prompt, text }, i) => {
-    const opening = style.bold(printableText(prompt));
+    const opening = `${style.bold(printableText(prompt))}${plan.task === "seq2seq-lm" ? " → " : ""}`;
     terminal.say(`\nbefore: ${opening}${printableText(before.samples[i]!.text)}`);
     terminal.say(`after:  ${opening}${printableText(text)}`);
   });

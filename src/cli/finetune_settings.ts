@@ -50,6 +50,7 @@ export const finetuneSchema = {
   gradientAccumulation: count("batches of an update", { default: 1, min: 1 }),
   recompute: flag("compute layers again in the backward pass: less memory, more time, the same numbers"),
   maxLength: count(`tokens of the longest row; longer ones are cut (${MAX_LENGTH})`, { min: 2 }),
+  maxTargetLength: count("tokens of the longest text that an encoder-decoder writes (128)", { min: 2 }),
   packing: flag("join rows and cut them into windows of the longest length"),
   skipBadRows: count("bad rows to leave out before it is an error", { default: 0, min: 0 }),
   maxGradNorm: real("largest norm of the gradients, 0 for none", { default: 1, min: 0 }),

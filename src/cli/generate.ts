@@ -165,22 +165,27 @@ interface Shown {
 }
 
 /** Print whole texts, unless they go to a file. */
-function show(texts: string[], { prompts }: Batch, { settings, terminal, label }: Shown): string[] {
+function show(texts: string[], { model, prompts }: Batch, { settings, terminal, label }: Shown): string[] {
   if (settings.output) return texts;
   for (const [i, text] of texts.entries()) {
-    terminal.piece(opening(prompts[Math.floor(i / settings.numReturnSequences)]!, terminal, label));
+    terminal.piece(opening(model, prompts[Math.floor(i / settings.numReturnSequences)]!, { terminal, label }));
     terminal.say(printableText(text));
   }
   return texts;
 }
 
-function opening(prompt: string, { style }: Terminal, label: string): string {
-  return `${style.dim(label)}${style.bold(printableText(prompt))}`;
+/** What stands before a text: the prompt that it goes on with, or that an encoder-decoder answers. */
+function opening(
+  { state: { architecture } }: Model,
+  prompt: string,
+  { terminal: { style }, label }: Pick<Shown, "terminal" | "label">,
+): string {
+  return `${style.dim(label)}${style.bold(printableText(prompt))}${architecture.encoder ? " → " : ""}`;
 }
 
 /** Print a text as it comes. */
 async function stream({ model, prompts: [prompt], options }: Batch, { terminal, label }: Shown): Promise<string> {
-  terminal.piece(opening(prompt!, terminal, label));
+  terminal.piece(opening(model, prompt!, { terminal, label }));
   let text = "";
   for await (const piece of model.generate(prompt!, options)) {
     text += piece;

@@ -73,6 +73,7 @@ const MEANT_FOR: Readonly<Record<string, readonly TaskName[]>> = {
   probe: ["causal-lm"],
   prompt: ["causal-lm", "seq2seq-lm"],
   sourcePrefix: ["seq2seq-lm"],
+  maxTargetLength: ["seq2seq-lm"],
 };
 
 /**

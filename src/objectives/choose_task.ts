@@ -30,6 +30,7 @@ const CLASSES: Readonly<Record<string, string>> = {
   "xlm-roberta": "XLMRoberta",
   gpt2: "GPT2",
   t5: "T5",
+  mt5: "MT5",
 };
 
 /**

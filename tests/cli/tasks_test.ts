@@ -83,6 +83,9 @@ Deno.test("cli: an encoder-decoder is trained from pairs of texts, and shows wha
     assert(after.domains[0].loss < before.domains[0].loss, stdout);
     assertEquals(after.samples[0].prompt, "sum: text 0");
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/out/adapter_config.json`)).task_type, "SEQ_2_SEQ_LM");
+    const asked = ["generate", "--model", model, "--adapter", `${folder}/out`, "--prompt", "sum: text 0"];
+    const answer = await graft([...asked, "--max-new-tokens", "4"]);
+    assert(answer.code === 0 && answer.stdout.startsWith("sum: text 0 → "), answer.stdout + answer.stderr);
   }));
 
 Deno.test("cli: what a task cannot have is refused before anything is written", () =>

@@ -7,22 +7,9 @@ import { createTokenizer } from "../../src/data/tokenizer.ts";
 import { batchSource } from "../../src/train/source.ts";
 import { sharedFolder } from "../shared.ts";
 import { withFolder } from "../temp_folder.ts";
-import { tinyFile } from "./tiny_tokenizer.ts";
+import { endedFile } from "./tiny_tokenizer.ts";
 
-/** The tiny tokenizer with an end token behind every text, as T5's has. */
-const tokenizer = createTokenizer({
-  tokenizer: tinyFile((file) => {
-    const end = { SpecialToken: { id: "<|end|>", type_id: 0 } };
-    const text = (id: string) => ({ Sequence: { id, type_id: 0 } });
-    file.post_processor = {
-      type: "TemplateProcessing",
-      single: [text("A"), end],
-      pair: [text("A"), end, text("B"), end],
-      special_tokens: { "<|end|>": { id: "<|end|>", ids: [261], tokens: ["<|end|>"] } },
-    };
-  }),
-  config: { eos_token: "<|end|>" },
-});
+const tokenizer = createTokenizer({ tokenizer: endedFile(), config: { eos_token: "<|end|>" } });
 
 async function load(
   rows: readonly unknown[],

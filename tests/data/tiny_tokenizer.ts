@@ -32,5 +32,19 @@ export function tinyFile(edit: (file: any) => void = () => {}): unknown {
   return file;
 }
 
+/** The same with an end token behind every text, as T5 has it. */
+export function endedFile(): unknown {
+  return tinyFile((file) => {
+    const end = { SpecialToken: { id: "<|end|>", type_id: 0 } };
+    const text = (id: string) => ({ Sequence: { id, type_id: 0 } });
+    file.post_processor = {
+      type: "TemplateProcessing",
+      single: [text("A"), end],
+      pair: [text("A"), end, text("B"), end],
+      special_tokens: { "<|end|>": { id: "<|end|>", ids: [261], tokens: ["<|end|>"] } },
+    };
+  });
+}
+
 /** 262 ids: byte b has the id b, "th" 256, "the" 257, " the" 258, "ab" 259, " c" 260, the end 261. */
 export const tiny: Tokenizer = createTokenizer({ tokenizer: tinyFile(), config: { eos_token: "<|end|>" } });
