@@ -2,12 +2,19 @@
 // of pre-norm blocks, RMS norms, scores without a factor and with a bias by distance that all layers of a half share,
 // feed-forwards plain or gated, one table of token vectors; an output projection that is this table, scaled, or its own.
 import type { Value } from "../graph/graph.ts";
-import { activation, ACTIVATION_NAMES, type ActivationName } from "../nn/activation.ts";
+import {
+  activation,
+  ACTIVATION_NAMES,
+  type ActivationName,
+  gate,
+  GATE_NAMES,
+  type GateName,
+} from "../nn/activation.ts";
 import { branch } from "../nn/branch.ts";
 import { linear } from "../nn/linear.ts";
 import { rmsNorm } from "../nn/norm.ts";
 import { type Init, type ModelScope, type SiteInfo, tiedWeight, weight, within } from "../nn/scope.ts";
-import { add, multiply, scale } from "../ops/elementwise.ts";
+import { add, scale } from "../ops/elementwise.ts";
 import { embedding } from "../ops/embedding.ts";
 import { type BucketRule, relativeBuckets } from "../ops/relative_bias.ts";
 import type { Architecture } from "./architecture.ts";
@@ -28,7 +35,7 @@ export function t5(config: Json): Architecture {
   const tied = c.flag("tie_word_embeddings", true), scaled = c.flag("scale_decoder_outputs", tied);
   const startId = c.count("decoder_start_token_id", { fallback: 0, min: 0, max: V - 1 });
   const padId = c.count("pad_token_id", { fallback: 0, min: 0, max: V - 1 });
-  const { gated, act } = feedForward(c);
+  const form = feedForward(c);
   if (maxDistance <= Math.floor(buckets / 2)) {
     c.problem(
       "relative_attention_max_distance",
@@ -84,8 +91,11 @@ export function t5(config: Json): Architecture {
 
   const mlp = (m: ModelScope, x: Value, layer: number): Value =>
     sublayer(m, { layer, name: "DenseReluDense", x }, (u) => {
-      const h = activation(act, map(m, gated ? "wi_0" : "wi", u, [D, F]));
-      return map(m, "wo", gated ? multiply(h, map(m, "wi_1", u, [D, F])) : h, [F, D]);
+      const half = (name: string) => map(m, name, u, [D, F]);
+      const h = form.gate
+        ? gate(form.gate, { gate: half("wi_0"), up: half("wi_1") })
+        : activation(form.act, half("wi"));
+      return map(m, "wo", h, [F, D]);
     });
 
   const table = (m: ModelScope) => weight(m, "shared.weight", [V, D], normal(1));
@@ -127,11 +137,17 @@ export function t5(config: Json): Architecture {
   };
 }
 
+/** A plain feed-forward with an activation, or a gated one. */
+type FeedForward =
+  | { readonly act: ActivationName; readonly gate?: undefined }
+  | { readonly gate: GateName };
+
 /** `feed_forward_proj`: an activation, or `gated-` and one; T5's "gated-gelu" is the approximation by tanh. */
-function feedForward(c: ConfigReader): { readonly gated: boolean; readonly act: ActivationName } {
-  const names = ACTIVATION_NAMES.flatMap((name) => [name, `gated-${name}`] as const);
-  const form = c.choice("feed_forward_proj", names, "relu");
-  const gated = form.startsWith("gated-");
-  const act = form.replace("gated-", "") as ActivationName;
-  return { gated, act: gated && act === "gelu" ? "gelu_new" : act };
+function feedForward(c: ConfigReader): FeedForward {
+  const gates = GATE_NAMES.map((name) => `gated-${name}` as const);
+  const form = c.choice("feed_forward_proj", [...ACTIVATION_NAMES, ...gates], "relu");
+  const act = ACTIVATION_NAMES.find((name) => name === form);
+  if (act) return { act };
+  const name = GATE_NAMES.find((name) => `gated-${name}` === form)!;
+  return { gate: name === "gelu" ? "gelu_new" : name };
 }

@@ -61,20 +61,33 @@ export function matchWeights(
   return names;
 }
 
+/** Tensors that may stand for another one: T5 has one table of token vectors in three places. */
+const TIED: Readonly<Record<string, readonly string[]>> = {
+  "shared.weight": ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"],
+};
+
 /** Names under which checkpoints have a weight: without the prefix, and norms as TensorFlow called them. */
 function storedNames(name: string, prefix: string): string[] {
   const names = name.startsWith(prefix) ? [name, name.slice(prefix.length)] : [name];
   const old = (n: string) =>
     n.replace(/LayerNorm\.weight$/, "LayerNorm.gamma").replace(/LayerNorm\.bias$/, "LayerNorm.beta");
-  return [...names, ...names.map(old).filter((n) => !names.includes(n))];
+  return [...names, ...names.map(old).filter((n) => !names.includes(n)), ...TIED[name] ?? []];
 }
 
-/** Tensors of the folder that the architecture does not use, other than buffers that old checkpoints carry. */
+/** What checkpoints carry beside the weights of a model: buffers, and what is tied to another tensor. */
+const LEFTOVERS: readonly RegExp[] = [
+  /\.attn\.(?:masked_)?bias$/,
+  /rotary_emb\.inv_freq$/,
+  /embeddings\.(?:position|token_type)_ids$/,
+  /^lm_head\.weight$/,
+  /^(?:en|de)coder\.embed_tokens\.weight$/,
+  /^decoder\..*EncDecAttention\.relative_attention_bias\.weight$/, // of the first T5s, never used
+];
+
+/** Tensors of the folder that the architecture does not use, other than leftovers. */
 export function unusedTensors(folder: ModelFolder, names: ReadonlyMap<string, string>): string[] {
   const used = new Set(names.values());
-  const buffers =
-    /(?:\.attn\.(?:masked_)?bias|rotary_emb\.inv_freq|embeddings\.(?:position|token_type)_ids|^lm_head\.weight)$/;
-  return [...folder.tensors.keys()].filter((name) => !used.has(name) && !buffers.test(name));
+  return [...folder.tensors.keys()].filter((name) => !used.has(name) && !LEFTOVERS.some((one) => one.test(name)));
 }
 
 /** Names in the folder and formats on the device, by the names of the weights. */
