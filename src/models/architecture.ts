@@ -58,6 +58,8 @@ export interface Architecture {
   readonly layers: number;
   /** Positions that the model knows. */
   readonly positions: number;
+  /** Longer texts have other rotary angles from their start; none do by default. */
+  readonly firstContext?: number;
   /** Heads of the key/value cache and their width. */
   readonly cache: { readonly K: number; readonly E: number };
   /** Whether the output projection is the embedding. */

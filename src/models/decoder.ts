@@ -19,7 +19,7 @@ import { linearHead } from "./heads.ts";
 /** A decoder from its config.json. */
 export function decoder(config: Json, family: DecoderFamily): Architecture {
   const read = readDecoder(config, family);
-  const { V, D, K, E, layers, positions, tied, traits } = read;
+  const { V, D, K, E, layers, positions, tied, traits, rotary: { scaling } } = read;
   const { embeddingScale = 1, logitSoftcap } = traits;
   return {
     type: family.type,
@@ -27,6 +27,7 @@ export function decoder(config: Json, family: DecoderFamily): Architecture {
     D,
     layers,
     positions,
+    ...longer(scaling, positions) ? { firstContext: scaling.original_max_position_embeddings! } : {},
     cache: { K, E },
     tied,
     prefix: "model.",
@@ -104,9 +105,9 @@ function norm(
 }
 
 function rotaryTables(m: ModelScope, { rotary: { columns, theta, scaling } }: DecoderConfig): RotaryTables {
-  const { length } = m.sequence;
-  const name = `${length}${longer(scaling, length) ? " long" : ""}`;
-  const tables = () => ropeTables({ positions: length, E: columns, theta, scaling, length });
+  const { length, context = length } = m.sequence;
+  const name = `${length}${longer(scaling, context) ? " long" : ""}`;
+  const tables = () => ropeTables({ positions: length, E: columns, theta, scaling, length: context });
   const shape = [length, columns / 2];
   return {
     cos: m.leaves.constant(m.graph, `rope.cos.${name}`, shape, () => tables().cos),

@@ -74,6 +74,8 @@ export interface Sequence {
   readonly N: number;
   /** Positions that tables must cover. */
   readonly length: number;
+  /** Positions of the text, where `length` is not what rotary scaling goes by. */
+  readonly context?: number;
   /** x[N, D] plus the row's entry of table[P, D]. */
   addPositions(x: Value, table: Value): Value;
   /** x[N, C] with columns of table[P, W] in the first P positions of every sequence, in place of their own. */

@@ -5,6 +5,7 @@ import { clear } from "../gpu/store.ts";
 import { Graph, type Value } from "../graph/graph.ts";
 import { decodeSequence } from "../nn/decode_sequence.ts";
 import { prefillSequence } from "../nn/prefill_sequence.ts";
+import type { Sequence } from "../nn/sequence.ts";
 import { causalLmLogits } from "../objectives/causal_lm.ts";
 import type { Place } from "./places.ts";
 import { type Constants, modelScope, program } from "./programs.ts";
@@ -31,6 +32,8 @@ export interface Decoder {
   readonly V: number;
   /** Positions in front of every text whose tokens vectors of the adapter replace. */
   readonly lead: number;
+  /** What texts of more positions are written with, from their start: their rotary angles are others. */
+  readonly beyond?: { readonly positions: number; readonly decoder: Decoder };
   /** What its programs depend on beside the sizes, such as the adapter. */
   readonly variant: string;
   /**
@@ -46,18 +49,22 @@ export interface Decoder {
 /** Rows that a chunk of all prompts has at most, and positions that it has at least and at most. */
 const CHUNK_ROWS = 256, CHUNK = { least: 16, most: 64 };
 
-/** The decoder of a causal language model, with the adapter in use. */
-export function causalDecoder(state: ModelState): Decoder {
-  const { positions, V } = state.architecture;
-  const variant = `${adapterKey(state)} ${state.full ? "full" : ""}`;
+/** The decoder of a causal language model, with the adapter in use; of texts behind its first context, where it has one. */
+export function causalDecoder(state: ModelState, { long = false }: { readonly long?: boolean } = {}): Decoder {
+  const { positions, V, firstContext } = state.architecture;
+  const variant = `${adapterKey(state)} ${state.full ? "full" : ""}${long ? " long" : ""}`;
+  const context = firstContext === undefined ? {} : { context: long ? positions : firstContext };
+  const beyond = firstContext === undefined || long
+    ? {}
+    : { beyond: { positions: firstContext, decoder: causalDecoder(state, { long: true }) } };
   return {
-    ...{ positions, V, variant, lead: methodInUse(state)?.virtualTokens ?? 0 },
+    ...{ positions, V, variant, lead: methodInUse(state)?.virtualTokens ?? 0, ...beyond },
     logits({ graph, place: { S, Tmax, prefix }, current, position }) {
-      const sequence = decodeSequence({ graph, S, Tmax, position, prefix });
+      const sequence = { ...decodeSequence({ graph, S, Tmax, position, prefix }), ...context };
       const { m, constants } = modelScope(state, { graph, sequence, trained: "nothing" });
       return { logits: causalLmLogits(m, state.architecture, current), constants };
     },
-    fill: (texts, place) => readTexts(state, { texts, place, variant }),
+    fill: (texts, place) => readTexts(state, { texts, place, variant, context }),
   };
 }
 
@@ -70,12 +77,13 @@ interface Reading {
   readonly texts: Texts;
   readonly place: Place;
   readonly variant: string;
+  readonly context: Pick<Sequence, "context">;
 }
 
 /** Fill the caches chunk by chunk. */
 async function readTexts(
   state: ModelState,
-  { texts, place: { Tmax, width, prefix }, variant }: Reading,
+  { texts, place: { Tmax, width, prefix }, variant, context }: Reading,
 ): Promise<void> {
   const S = texts.length;
   const length = Math.max(...texts.map((ids) => ids.length)) - 1;
@@ -91,7 +99,7 @@ async function readTexts(
       const graph = new Graph(state.device.target);
       const rows = (name: string) => graph.leaf("input", name, [S * C], { dtype: "u32" });
       const positions = rows("positions"), tokens = rows("tokens");
-      const sequence = prefillSequence({ graph, S, C, Tmax, width, seen, positions, prefix });
+      const sequence = { ...prefillSequence({ graph, S, C, Tmax, width, seen, positions, prefix }), ...context };
       const { m, constants } = modelScope(state, { graph, sequence, trained: "nothing" });
       state.architecture.hidden(m, tokens);
       return { graph, constants, inputs: { tokens, positions }, results: {} };

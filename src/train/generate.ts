@@ -4,8 +4,9 @@ import type { Batch } from "../data/batch.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { type Beam, searchBeams } from "./beam_search.ts";
 import { causalDecoder, type Texts } from "./decoder.ts";
-import { decode, type Writer } from "./decoding.ts";
+import type { Writer } from "./decoding.ts";
 import { checkOptions, type GenerateOptions } from "./generate_options.ts";
+import { beamWriter, decodeTexts } from "./long_texts.ts";
 import type { Model } from "./model.ts";
 import { routedDecoder } from "./route.ts";
 import { seq2seqDecoder } from "./seq2seq_decoder.ts";
@@ -176,13 +177,15 @@ async function* tokens(
 ): AsyncGenerator<(number | undefined)[], void, void> {
   const { onTokens = () => {}, numReturnSequences = 1 } = options;
   if (!isBeamSearch(options)) {
-    for await (const next of decode(writer, prompts, options)) {
+    for await (const next of decodeTexts(writer, prompts, options)) {
       onTokens(next.filter((id) => id !== undefined).length);
       yield next;
     }
     return;
   }
-  const found = (await searchBeams(writer, prompts, options)).flatMap((beams) => beams.slice(0, numReturnSequences));
+  const found = (await searchBeams(beamWriter(writer, prompts, options), prompts, options)).flatMap((beams) =>
+    beams.slice(0, numReturnSequences)
+  );
   onTokens(found.reduce((sum, { ids }) => sum + ids.length, 0));
   const longest = Math.max(...found.map(({ ids }) => ids.length));
   for (let i = 0; i < longest; i++) yield found.map(({ ids }) => ids[i]);

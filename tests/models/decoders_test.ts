@@ -1,12 +1,13 @@
 // Gradients of every family of decoders against the reference, and texts written with caches against whole passes.
-import { assert, assertEquals } from "@std/assert";
-import { generateIds, loadModel, type Model } from "../../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { generateIds, loadModel, type Model, UsageError } from "../../mod.ts";
 import type { GraftDevice } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
 import { withFolder } from "../temp_folder.ts";
 import { gradientErrors } from "./central_differences.ts";
 import { DECODERS } from "./families.ts";
-import { writeModel } from "./folder.ts";
+import { randomWeights, worstDifference, writeModel } from "./folder.ts";
+import { referenceLogits } from "./reference.ts";
 
 async function withModel(
   device: GraftDevice,
@@ -44,6 +45,12 @@ for (const [name, config] of Object.entries(DECODERS)) {
           console.log(`errors of the loss and of gradients ${figures}, gradients up to ${largest.toFixed(2)}`);
           assert(loss < 2e-6); // losses around 5 in f32
           assert(worst < 2e-6 * Math.max(1, largest)); // through two layers in f32
+          if (!check.adapter || "tie_word_embeddings" in untied) return;
+          const { logits: { data: adapted } } = await model.forward({ input_ids });
+          await model.merge();
+          const { logits: { data: merged } } = await model.forward({ input_ids });
+          const size = adapted.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+          assert(worstDifference(merged, adapted) < 1e-5 * size);
         }),
     );
   }
@@ -66,3 +73,29 @@ for (const [name, config] of Object.entries(DECODERS)) {
       }),
   );
 }
+
+gpuTest("phi3: a text that outgrows the first context is read again with the angles of long texts", (device) => {
+  const config = { ...DECODERS["phi3, windows of 9 and longrope"]!, original_max_position_embeddings: 16 };
+  return withModel(device, config, async (model) => {
+    const weights = new Map([...randomWeights(config)].map(([name, { data }]) => [name, data]));
+    const likeliest = (ids: readonly number[]) => {
+      const row = referenceLogits({ config, weights }, ids).at(-1)!;
+      return row.indexOf(Math.max(...row));
+    };
+    const prompts = [text(12, 5), text(3, 9), text(20, 11), text(16, 2)];
+    const together = await generateIds(model, prompts, { maxNewTokens: 9 });
+    for (const [s, prompt] of prompts.entries()) {
+      const all = [...prompt];
+      for (let t = 0; t < 9; t++) all.push(likeliest(all));
+      assertEquals(together[s], all.slice(prompt.length), `prompt ${s}`);
+      assertEquals((await generateIds(model, [prompt], { maxNewTokens: 9 }))[0], together[s]);
+    }
+    await assertRejects(
+      () => generateIds(model, prompts, { maxNewTokens: 9, numBeams: 2 }),
+      UsageError,
+      "16 positions",
+    );
+    assertEquals((await generateIds(model, [prompts[1]!], { maxNewTokens: 9, numBeams: 2 }))[0]!.length, 9);
+    assertEquals((await generateIds(model, [prompts[2]!], { maxNewTokens: 9, numBeams: 2 }))[0]!.length, 9);
+  });
+});
