@@ -53,7 +53,7 @@ export function referenceBeams(
       });
     }).sort((a, b) => b.sum - a.sum);
     const wanted = Math.max(2, 1 + ends.length) * W;
-    for (let i = 0; i < wanted; i++) {
+    for (let i = 0; i < Math.min(wanted, candidates.length - 1); i++) {
       if (candidates[i + 1]!.sum > -1e29) gap = Math.min(gap, candidates[i]!.sum - candidates[i + 1]!.sum);
     }
     const next: Beam[] = [];

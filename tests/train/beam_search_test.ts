@@ -49,6 +49,7 @@ const rules: readonly ReferenceRules[] = [
   { W: 2, maxNewTokens: 10, ends: [3, 12, 40, 41, 42], lengthPenalty: -1, earlyStopping: "never" },
   { W: 3, maxNewTokens: 8, ends: [4, 9, 17, 30, 31], earlyStopping: "never" },
   { W: 2, maxNewTokens: 8, ends: [4, 9, 17], repetitionPenalty: 1.5, minNewTokens: 3 },
+  { W: 12, maxNewTokens: 3, ends: [4, 9, 17, 30, 31] }, // more candidates than a beam has tokens
 ];
 const prompts = [[5, 17, 3], [9], [44, 2, 31, 8, 20, 1, 7]];
 

@@ -46,7 +46,7 @@ for (const [name, config, kind] of [["llama", LLAMA, "software"], ["gpt2", GPT2,
           }
         }
         console.log(`scores: losses of rows differ by ${worst.toExponential(1)} of their size at most`);
-        assert(worst < 2e-6); // logits up to 10 in f32, by tiles of other shapes
+        assert(worst < 5e-7); // sums of up to 39 losses of logits up to 10, in f32 by tiles of other shapes
         const { loss, tokens } = await evaluate(model, { examples });
         const sum = (key: "loss" | "tokens") => rows.reduce((n, row) => n + row[key], 0);
         assertEquals(tokens, sum("tokens"));
