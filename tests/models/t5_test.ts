@@ -145,6 +145,28 @@ gpuTest(
 );
 
 gpuTest(
+  "t5: the table of token vectors may have any of its names, and leftovers of old checkpoints are no news",
+  (device) =>
+    withFolder(async (folder) => {
+      const weights = randomWeights(T5), { data, shape } = weights.get("shared.weight")!;
+      await writeModel(`${folder}/a`, T5, weights);
+      const bias = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
+      const others = new Map([...weights].filter(([name]) => name !== "shared.weight"));
+      others.set("decoder.embed_tokens.weight", { data, shape });
+      others.set(bias, { data: data.slice(0, 32), shape: [8, 4] });
+      await writeModel(`${folder}/b`, T5, others);
+      const losses: unknown[] = [], warnings: string[] = [];
+      for (const name of ["a", "b"]) {
+        const model = await loadModel(device, `${folder}/${name}`, { warn: (text) => warnings.push(text) });
+        losses.push((await model.forward(batch)).loss);
+        model.destroy();
+      }
+      assertEquals(losses[0], losses[1]);
+      assertEquals(warnings, []);
+    }),
+);
+
+gpuTest(
   "t5: labels that do not fit are refused with all that is wrong",
   (device) =>
     withModel(device, T5, async (model) => {
