@@ -36,6 +36,8 @@ export const H100: References = {
   "norm softmax 8192x768": 2_800,
   "norm softmax dx 8192x768": 2_800,
   "loss cross-entropy, dlogits": 2_800,
+  "lora linear 1024x768·2304": 33_900,
+  "lora lora linear 1024x768·2304 r 8": 33_900, // of the product without an adapter
   "elementwise": H100_COPY,
   "optimizer": H100_COPY,
   "step stories260K, random 8x128": tokens(8, 128, 21.3),
@@ -64,11 +66,14 @@ export const SOFTWARE: References = {
   "norm rms norm dx 512x768": 2.9,
   "norm softmax 512x768": 2.7,
   "loss cross-entropy, dlogits 32x50257": 5.05,
+  "lora linear 128x768·2304": 22, // of the product with 1024 rows
+  "lora lora linear 128x768·2304 r 8": 22,
+  "elementwise": 6.6,
   "elementwise copy": 5.8,
   "elementwise gelu (tanh)": 4.8,
   "elementwise gelu (tanh) dx": 5.3,
   "elementwise swiglu": 5.8,
-  "optimizer norm and adamw": 6.2,
+  "optimizer": 6.2,
 };
 
 /** The row with what it is held against on this device, where there is a figure. */

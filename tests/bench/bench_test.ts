@@ -122,7 +122,7 @@ Deno.test("bench: rows are held against the best known rate on such a device", (
   assertEquals(withReference(row, { software: false, name: "another card" }), row);
   assertEquals(withReference({ ...row, name: "7³" }, h100).ratio, undefined);
   // Every figure belongs to a family that exists.
-  const families = ["matmul", "attention", "norm", "loss", "elementwise", "optimizer", "step"];
+  const families = ["matmul", "attention", "norm", "loss", "elementwise", "optimizer", "lora", "step"];
   for (const key of [...Object.keys(H100), ...Object.keys(SOFTWARE)]) {
     assert(families.includes(key.split(" ")[0]!), key);
   }
