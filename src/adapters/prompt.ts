@@ -36,6 +36,11 @@ export const PROMPT_IGNORED: readonly string[] = ["tokenizer_kwargs"];
  * @throws {UsageError} `adapter/base` if they were made for another one.
  */
 export function resolvePrompt<C extends PromptConfig>(config: C, base: Base, width: Partial<PromptConfig> = {}): C {
+  if (base.encoderDecoder) {
+    throw new UsageError("adapter/base", `Cannot put positions in front of the text of a ${base.type} model`, {
+      hint: "Encoder-decoders have two texts, which is not supported: train LoRA, IA3 or bottleneck adapters.",
+    });
+  }
   const own = { tokenDim: base.D, layers: base.layers, heads: base.heads, submodules: 1, ...width };
   for (const key of ["tokenDim", "layers", "submodules"] as const) {
     if (config[key] === null || config[key] === own[key]) continue;

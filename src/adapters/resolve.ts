@@ -16,6 +16,8 @@ export interface Base {
   readonly layers: number;
   /** Heads of the keys and values, and their width. */
   readonly cache: { readonly K: number; readonly E: number };
+  /** Whether an encoder reads one sequence and a decoder writes another. */
+  readonly encoderDecoder: boolean;
   /** Heads of the queries. */
   readonly heads: number;
   /** Tokens of a text; undefined without a tokenizer. */

@@ -10,13 +10,10 @@ export function withPrefixes(m: ModelScope): ModelScope {
   const prefix = ({ K, E }: Heads) => adapter.prefix!({ path: m.graph.scopePath, m, K, E });
   const prefixed: Sequence = {
     ...sequence,
-    attend({ q, k, v }, heads) {
+    attend(inputs, heads) {
       const { table, at } = prefix(heads), width = heads.K * heads.E;
-      return sequence.attend({
-        q,
-        k: sequence.lead(k, table, { at, width }),
-        v: sequence.lead(v, table, { at: at + width, width }),
-      }, heads);
+      const k = sequence.lead(inputs.k, table, { at, width });
+      return sequence.attend({ ...inputs, k, v: sequence.lead(inputs.v, table, { at: at + width, width }) }, heads);
     },
     attendPacked(qkv, heads) {
       const { table, at } = prefix(heads), { H, K, E } = heads;

@@ -28,6 +28,7 @@ export function leadBatch(batch: Batch, { name }: Pick<Task, "name">, adapter: A
     ...given("attention_mask", batch.attention_mask?.map(before(1))),
     ...given("token_type_ids", batch.token_type_ids?.map(before(0))),
     ...given("position_ids", batch.position_ids?.map((row) => [...new Array(P).keys(), ...row.map((at) => at + P)])),
+    ...given("position_ids", batch.position_ids?.map((row) => [...Array(P).keys(), ...row.map((at) => at + P)])),
     ...given("labels", labels),
     ...given("start_positions", shifted(batch.start_positions)),
     ...given("end_positions", shifted(batch.end_positions)),

@@ -16,29 +16,31 @@ export interface SequenceOptions {
   readonly T: number;
   /** Id of the padding token: the last token of a sequence is the right-most one that is none. */
   readonly padId?: number | undefined;
+  /** Columns in front that stand for nothing (0). */
+  readonly prefix?: number | undefined;
 }
 
 /** The input that says what stands for each sequence: `rows`, or `weights` of the mean. */
 export function arrangeSequences(
   { input_ids, attention_mask }: Batch,
   architecture: Architecture,
-  { head, T, padId }: SequenceOptions,
+  { head, T, padId, prefix = 0 }: SequenceOptions,
 ): { readonly rows: ArrayInput } | { readonly weights: ArrayInput } {
   const { reads } = headOf(architecture, head);
   const B = input_ids.length;
   if (reads === "mean") {
     const weights = new Float32Array(B * T);
     for (const [b, row] of input_ids.entries()) {
-      const mask = attention_mask?.[b] ?? row.map(() => 1);
+      const mask = row.map((_, t) => t < prefix ? 0 : attention_mask?.[b]?.[t] ?? 1);
       const count = Math.max(1, mask.reduce((sum, one) => sum + one, 0));
       mask.forEach((one, t) => weights[b * T + t] = one / count);
     }
     return { weights: numbers([B, T], weights) };
   }
   const rows = Uint32Array.from(input_ids, (row, b) => {
-    if (reads === "first") return b * T;
+    if (reads === "first") return b * T + prefix;
     const real = (id: number, t: number) => id !== padId && attention_mask?.[b]?.[t] !== 0;
-    return b * T + Math.max(0, row.findLastIndex(real));
+    return b * T + Math.max(prefix, row.findLastIndex(real));
   });
   return { rows: words([B], rows) };
 }

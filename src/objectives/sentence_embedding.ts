@@ -21,7 +21,11 @@ export function sentenceEmbedding({ width: D }: { readonly width: number }): Tas
       const { V: vocabSize, positions, tokenTypes = 1 } = architecture;
       checkBatch(batch, { vocabSize, positions, tokenTypes, labels: { of: "numbers", width: D } });
       const { B, T, inputs } = arrangeTokens(batch, architecture, options);
-      const sequences = arrangeSequences(batch, architecture, { head: "sentence-embedding", T });
+      const sequences = arrangeSequences(batch, architecture, {
+        head: "sentence-embedding",
+        T,
+        prefix: options?.prefix,
+      });
       const values = Float32Array.from(batch.labels ? batch.labels.flat() : new Array(B * D).fill(0));
       return {
         inputs: { ...inputs, ...sequences, values: numbers([B, D], values) },

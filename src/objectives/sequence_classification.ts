@@ -48,7 +48,12 @@ export function sequenceClassification({ classes: L, problem, padId }: SequenceC
         : { of: "numbers", width: L };
       checkBatch(batch, { vocabSize, positions, tokenTypes, labels });
       const { B, T, inputs } = arrangeTokens(batch, architecture, options);
-      const sequences = arrangeSequences(batch, architecture, { head: "sequence-classification", T, padId });
+      const sequences = arrangeSequences(batch, architecture, {
+        head: "sequence-classification",
+        T,
+        padId,
+        prefix: options?.prefix,
+      });
       const targets = arrangeLabels(batch.labels, { B, L, kind });
       return { B, T, inputs: { ...inputs, ...sequences, ...targets.inputs }, items: targets.items };
     },

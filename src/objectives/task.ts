@@ -57,6 +57,8 @@ export type Inputs = { readonly [K in InputName]?: Value } & { readonly input_id
 export interface ArrangeOptions {
   /** T is rounded up to a multiple of this, so that few program shapes serve all batches (1). */
   readonly multiple?: number;
+  /** Columns in front that are no text, and stand for nothing: those of a prefix (0). */
+  readonly prefix?: number;
 }
 
 /** Factor and smoothing of a loss. */

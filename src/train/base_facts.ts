@@ -20,6 +20,7 @@ export function baseFacts({ architecture, inventory, config, tokenizer }: BaseSo
     typeof n === "number"
   );
   return {
+    encoderDecoder: architecture.encoder !== undefined,
     ...{ type, D, layers, cache, heads: heads as number },
     modules: [...inventory.modules.values()],
     weights: [...inventory.weights.keys()],

@@ -71,7 +71,9 @@ export function writeBatch(
 /** Check a batch and arrange it for this model and its task. */
 export function prepareBatch(state: ModelState, batch: Batch, options?: ArrangeOptions): Arranged {
   const { task, architecture } = state;
-  return task.arrange(leadBatch(batch, task, methodInUse(state)), architecture, options);
+  const method = methodInUse(state);
+  const prefix = method?.prefix ? method.virtualTokens : undefined;
+  return task.arrange(leadBatch(batch, task, method), architecture, { ...options, ...(prefix ? { prefix } : {}) });
 }
 
 /** What can be read of the logits: all rows but those of the positions in front. */

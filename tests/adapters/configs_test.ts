@@ -10,7 +10,7 @@ const context = { baseModel: null, taskType: "CAUSAL_LM", fanInFanOut: false };
 
 const linear = (path: string, In: number, Out: number) => ({ path, In, Out, transposed: false, output: false });
 const BASE: Base = {
-  ...{ type: "gpt2", D: 32, layers: 2, cache: { K: 4, E: 8 }, heads: 4 },
+  ...{ type: "gpt2", D: 32, layers: 2, cache: { K: 4, E: 8 }, heads: 4, encoderDecoder: false },
   modules: [
     { ...linear("transformer.wte", 101, 32), kind: "embedding" },
     { ...linear("transformer.h.0.ln_1", 32, 32), kind: "norm" },
@@ -96,6 +96,8 @@ Deno.test("configs: the model fills in what is left to it, and refuses what it c
     ["adapter/tokens", { ...adapterFromJson({ peft_type: "LORA", trainable_token_indices: [101] }) }],
     ["adapter/tokens", { ...adapterFromJson({ peft_type: "LORA", trainable_token_indices: { wpe: [1] } }) }],
   ];
+  const encoderDecoder = { ...BASE, encoderDecoder: true };
+  assertThrows(() => resolveAdapter(promptTuning(), encoderDecoder), UsageError, "in front of the text");
   for (const [code, config] of refusals) assertEquals(assertThrows(() => resolve(config), UsageError).code, code);
 });
 
