@@ -1,7 +1,9 @@
-// Causal attention. The rate counts the products below the diagonal only: 2·T²·E a head forward, 5·T²·E backward.
-import { attention } from "../src/ops/mod.ts";
+// Causal attention. The rate counts the products below the diagonal only: 2·T²·E a head forward, 5·T²·E backward. T5's
+// bias by distance beside it is bounded by memory.
+import { attention, relativeBias } from "../src/ops/mod.ts";
 import { type Arrays, type Context, type Expected, type KernelCase, measureAll } from "./kernel.ts";
 import { softmax64 } from "./norm.ts";
+import { spread } from "./random.ts";
 import type { Row } from "./row.ts";
 
 interface Sizes {
@@ -29,7 +31,44 @@ const GPU: readonly Sizes[] = [
 /** Measure attention forward and backward. */
 export function benchAttention(context: Context): Promise<Row[]> {
   const sizes = context.quick ? [{ B: 1, T: 64, H: 4, K: 2, E: 32 }] : context.device.software ? SOFTWARE : GPU;
-  return measureAll(context, "attention", sizes.flatMap(cases));
+  const bias = context.quick ? { T: 64, H: 4 } : { T: 512, H: 8 };
+  return measureAll(context, "attention", [...sizes.flatMap(cases), ...biasCases(bias)]);
+}
+
+/** The list over distances spread over rows and keys, and its gradient. */
+function biasCases({ T, H }: Pick<Sizes, "T" | "H">): KernelCase[] {
+  const L = 2 * T - 1, cells = H * T * T;
+  const common = {
+    shape: `${H} heads, ${T}x${T}`,
+    operands: { x: { shape: [L, H] } },
+    build: ({ x }) => relativeBias(x!, { T, S: T }),
+    work: { bytes: 4 * cells },
+  } satisfies Partial<KernelCase>;
+  const head = (i: number) => Math.floor(i / T / T);
+  const distance = (i: number) => i % T - Math.floor(i / T) % T + T - 1;
+  const at = spread(cells), entries = spread(L * H);
+  const along = (dy: Arrays[string], d: number, h: number) => {
+    let sum = 0;
+    for (let t = Math.max(0, T - 1 - d); t < Math.min(T, L - d); t++) sum += dy[(h * T + t) * T + t + d - T + 1]!;
+    return sum;
+  };
+  return [
+    {
+      ...common,
+      name: "bias by distance",
+      expected: ({ x }) => [{ of: "y", at, values: at.map((i) => x![distance(i) * H + head(i)]!) }],
+    },
+    {
+      ...common,
+      name: "bias by distance dx",
+      wrt: ["x"],
+      expected: ({ dy }) => [{
+        of: "x",
+        at: entries,
+        values: entries.map((i) => along(dy!, Math.floor(i / H), i % H)),
+      }],
+    },
+  ];
 }
 
 function cases(sizes: Sizes): KernelCase[] {
