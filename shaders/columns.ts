@@ -1,6 +1,6 @@
-// One column of x[B·T, C] as rows: y[b, t] = x[b·T + t, column] for t < columns, a number that no softmax sees behind.
+// One column of x[B·T, C] as rows: y[b, t] = x[b·T + t, column] for from ≤ t < to, elsewhere a number that no softmax sees.
 //
-//   dx[n, c] = dy[n] where c = column and n mod T < columns, else 0
+//   dx[n, c] = dy[n] where c = column and from ≤ n mod T < to, else 0
 //
 // One invocation per number; each part of the rows [first, first + rows) is one dispatch.
 import { flatWorkgroup } from "./lib/index.ts";
@@ -16,7 +16,7 @@ export interface ColumnsOptions {
   readonly backward: boolean;
 }
 
-/** x[rows, C], columns[1] → y[rows], or dy[rows], columns[1] → dx[rows, C]; uniform p: rows, first, T. */
+/** x[rows, C], columns[2] → y[rows], or dy[rows], columns[2] → dx[rows, C]; uniform p: rows, first, T. */
 export function columnAsRows({ C, column, backward }: ColumnsOptions): string {
   return wgsl`
 struct P { rows: u32, first: u32, T: u32 }
@@ -26,17 +26,22 @@ struct P { rows: u32, first: u32, T: u32 }
 @group(0) @binding(3) var<uniform> p: P;
 ${flatWorkgroup()}
 
+fn seen(n: u32) -> bool {
+  let t = (p.first + n) % p.T;
+  return columns[0] <= t && t < columns[1];
+}
+
 @compute @workgroup_size(${COLUMNS_LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = flat_workgroup(id, groups) * ${COLUMNS_LANES}u + lane;
 #if ${backward}
   let n = i / ${C}u;
   if (n >= p.rows) { return; }
-  let counts = i % ${C}u == ${column}u && (p.first + n) % p.T < columns[0];
+  let counts = i % ${C}u == ${column}u && seen(n);
   y[i] = select(0.0, x[n], counts);
 #else
   if (i >= p.rows) { return; }
-  y[i] = select(-1e30, x[i * ${C}u + ${column}u], (p.first + i) % p.T < columns[0]);
+  y[i] = select(-1e30, x[i * ${C}u + ${column}u], seen(i));
 #endif
 }`;
 }

@@ -30,7 +30,7 @@ export function questionAnswering(): Task {
       const spans = {
         start_positions: words([B], start),
         end_positions: words([B], end),
-        columns: words([1], Uint32Array.of(columns)),
+        columns: words([2], Uint32Array.of(options?.prefix ?? 0, columns)),
       };
       const none = start.every((at) => at === IGNORE) && end.every((at) => at === IGNORE);
       return { B, T, inputs: { ...inputs, ...spans }, items: none ? 0 : B };

@@ -30,7 +30,7 @@ export type InputName =
   | "labelled_labels"
   | "start_positions"
   | "end_positions"
-  /** u32 [1]: columns that the batch has before T is rounded up. */
+  /** u32 [2]: the first column that is a token, and how many the batch has before T is rounded up. */
   | "columns";
 
 /** One input with its content. */

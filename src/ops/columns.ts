@@ -57,9 +57,10 @@ function kernels(
 }
 
 /**
- * y[B, T]: y[b, t] = x[b·T + t, column] for t < columns[0], and -1e30 behind, for x[B·T, C] and columns u32[1].
+ * y[B, T]: y[b, t] = x[b·T + t, column] for columns[0] ≤ t < columns[1], and -1e30 elsewhere, for x[B·T, C] and columns
+ * u32[2].
  *
- * @throws {ShapeError} if x is no matrix of whole sequences, or has no such column.
+ * @throws {ShapeError} if x is no matrix of whole sequences, or has no such column, or columns is not [2].
  * @throws {TypeError} if columns is not u32.
  */
 export function columnAsRows(x: Value, columns: Value, { column, T }: ColumnAsRowsOptions): Value {
@@ -67,6 +68,7 @@ export function columnAsRows(x: Value, columns: Value, { column, T }: ColumnAsRo
   if (x.shape.length !== 2 || N! % T !== 0 || column >= C!) {
     throw new ShapeError("columnAsRows", "x", "B*T C>column", x.shape, { T, column });
   }
+  if (String(columns.shape) !== "2") throw new ShapeError("columnAsRows", "columns", "2", columns.shape);
   requireU32("columnAsRows", { columns });
   return x.graph.add(columnOp, [x, columns], { column, T, C: C! })[0];
 }

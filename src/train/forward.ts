@@ -77,7 +77,7 @@ export function prepareBatch(state: ModelState, batch: Batch, options?: ArrangeO
 }
 
 /** What can be read of the logits: all rows but those of the positions in front. */
-function withoutLead(logits: ForwardResult["logits"], { T }: Arranged, P: number): ForwardResult["logits"] {
+export function withoutLead(logits: ForwardResult["logits"], { T }: Arranged, P: number): ForwardResult["logits"] {
   const { shape: [B = 0, rows, width = 0], data } = logits;
   if (P === 0 || logits.shape.length < 3 || rows !== T) return logits;
   const kept = new Float32Array(B * (T - P) * width);

@@ -8,10 +8,10 @@ import type { Example } from "../data/labels.ts";
 import { read, run } from "../gpu/executable.ts";
 import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
-import { prepareBatch, programKey, writeBatch } from "./forward.ts";
+import { prepareBatch, programKey, withoutLead, writeBatch } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { batchScope, program } from "./programs.ts";
-import { type ModelState, padIdOf } from "./state.ts";
+import { methodInUse, type ModelState, padIdOf } from "./state.ts";
 
 /** Options of {@linkcode predictLogits}. */
 export interface PredictLogitsOptions {
@@ -74,5 +74,5 @@ async function batchLogits(
   writeBatch(made, arranged, encodeScalars({}));
   run(made.executable);
   const [data] = await read(made.executable, [made.results.logits!]);
-  return { shape: task.shape(arranged), data: data! };
+  return withoutLead({ shape: task.shape(arranged), data: data! }, arranged, methodInUse(state)?.virtualTokens ?? 0);
 }

@@ -55,7 +55,7 @@ const gelu = (v: number): number => v / 2 * (1 + erf(v / Math.SQRT2));
 /** The model with the weights that its adapter trains in full in their places. */
 function withTrained({ weights, adapter, ...rest }: ReferenceModel): ReferenceModel {
   const trained = [...adapter?.tensors ?? []].filter(([name]) => !name.includes("lora_"));
-  const named = trained.map(([name, data]) => [name.replace("base_model.model.", ""), data] as const);
+  const named = trained.map(([name, data]) => [name.replace(/^base_model\.(?:model\.)?/, ""), data] as const);
   return { ...rest, ...(adapter ? { adapter } : {}), weights: new Map([...weights, ...named]) };
 }
 
@@ -69,9 +69,17 @@ function hidden(model: ReferenceModel, { ids, mask, types }: EncoderRow): Rows {
   const norm = (x: Rows, name: string) => layerNorm(model, x, name, eps);
   const table = (name: string) => lookUp(weights.get(`${names.embeddings}.${name}.weight`)!, D);
   const words = table("word_embeddings"), places = table("position_embeddings");
-  let real = 0;
+  // Keys and values of prefix tuning: [P, layers, key or value, D]. The tokens stand behind them.
+  const prefix = model.adapter?.tensors.get("prompt_embeddings");
+  const layers = c.num_hidden_layers ?? c.n_layers, P = prefix ? prefix.length / (2 * layers * D) : 0;
+  const inFront = (i: number, part: 0 | 1): Rows =>
+    Array.from(
+      { length: P },
+      (_, p) => Array.from({ length: D }, (_, d) => prefix![((p * layers + i) * 2 + part) * D + d]!),
+    );
+  let real = P;
   let x = ids.map((id, t) => {
-    const at = root === "roberta" ? (id === c.pad_token_id ? id : c.pad_token_id + ++real) : t;
+    const at = root === "roberta" ? (id === c.pad_token_id ? id : c.pad_token_id + ++real) : P + t;
     return words(id).map((v, i) => v + places(at)[i]!);
   });
   if (!distil) {
@@ -79,11 +87,12 @@ function hidden(model: ReferenceModel, { ids, mask, types }: EncoderRow): Rows {
     x = x.map((row, t) => row.map((v, i) => v + sentence(types?.[t] ?? 0)[i]!));
   }
   x = norm(x, `${names.embeddings}.LayerNorm`);
-  const seen = ids.flatMap((_, t) => (mask?.[t] ?? 1) === 1 ? [t] : []);
-  for (let i = 0; i < (c.num_hidden_layers ?? c.n_layers); i++) {
+  const seen = [...Array(P).keys(), ...ids.flatMap((_, t) => (mask?.[t] ?? 1) === 1 ? [P + t] : [])];
+  for (let i = 0; i < layers; i++) {
     const path = names.layer(i);
     const map = (name: string, u: Rows) => linear(model, `${path}.${name}`, u);
-    const q = map(names.q, x), k = map(names.k, x), v = map(names.v, x);
+    const q = map(names.q, x);
+    const k = [...inFront(i, 0), ...map(names.k, x)], v = [...inFront(i, 1), ...map(names.v, x)];
     const o = q.map((row) =>
       Array.from({ length: H }, (_, h) => {
         const scores = seen.map((j) => {

@@ -1,6 +1,6 @@
 // Encoders and heads against the float64 reference: logits of every task, padding, and gradients of trained heads.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type Batch, ConfigError, type GraftDevice, loadModel, lora, type Model } from "../../mod.ts";
+import { type Batch, ConfigError, type GraftDevice, loadModel, lora, type Model, prefixTuning } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
 import { withFolder } from "../temp_folder.ts";
 import {
@@ -138,6 +138,35 @@ for (const [name, { config, labels, loss }] of Object.entries(losses)) {
         assert(largest > 0.05 && worst < 2e-6 * Math.max(1, largest)); // f32 through two layers; truncation 1e-8
       }),
   );
+}
+
+for (const config of [BERT, ROBERTA, DISTILBERT]) {
+  gpuTest(`${config.model_type}: heads behind prefixes read real tokens only`, async (device) => {
+    for (const task of ["SequenceClassification", "QuestionAnswering"] as const) {
+      await withModel(
+        device,
+        { ...config, architectures: [`XFor${task}`], ...labels("a", "b") },
+        async (model, base) => {
+          await model.addAdapter(prefixTuning({ virtualTokens: 3 }), { seed: 4 });
+          const tensors = new Map(
+            [...await model.adapterTensors()].map(([key, data]) => [key, Float64Array.from(data)]),
+          );
+          const reference: ReferenceModel = { ...base, adapter: { tensors, scale: 1 } };
+          const { rows, batch } = twoRows(config);
+          const { logits: { data } } = await model.forward(batch);
+          const expected = rows.flatMap((r) => heads[task](reference, r).flat());
+          const real = (i: number) => task !== "QuestionAnswering" || batch.attention_mask!.flat()[i >> 1] === 1;
+          const without = rows.flatMap((r) => heads[task](base, r).flat());
+          assert(worstDifference(expected, without) > 0.02); // the prefixes matter
+          assert(worstDifference(data.filter((_, i) => real(i)), expected.filter((_, i) => real(i))) < 1e-5);
+          if (task !== "QuestionAnswering") return;
+          const { loss } = await model.gradients({ ...batch, start_positions: [2, 99], end_positions: [15, 99] });
+          const z = (column: number) => expected.filter((_, i) => i % 2 === column).slice(0, 16);
+          assert(Math.abs(loss - (crossEntropy(z(0), 2) + crossEntropy(z(1), 15)) / 2) < 2e-6 * Math.max(1, loss));
+        },
+      );
+    }
+  });
 }
 
 for (

@@ -30,14 +30,22 @@ for (const { device, label } of classes) {
       device,
     });
   }
-  for (const [B, T, C, visible] of [[1, 1, 2, 1], [3, 5, 2, 4], [2, 67, 3, 67], [5, 32, 2, 11]] as const) {
+  for (
+    const [B, T, C, first, visible] of [[1, 1, 2, 0, 1], [3, 5, 2, 2, 4], [2, 67, 3, 0, 67], [5, 32, 2, 3, 11]] as const
+  ) {
     const seen = ({ x }: Readonly<Record<string, Numbers>>) =>
-      Float64Array.from({ length: B * T }, (_, n) => n % T < visible ? x![n * C + C - 1]! : 0);
-    const inputs = { x: { shape: [B * T, C] }, columns: { shape: [1], dtype: "u32", values: [visible] } } as const;
-    const hide = { shape: [B, T], values: Array.from({ length: B * T }, (_, n) => n % T < visible ? 1 : 0) };
+      Float64Array.from({ length: B * T }, (_, n) => n % T >= first && n % T < visible ? x![n * C + C - 1]! : 0);
+    const inputs = {
+      x: { shape: [B * T, C] },
+      columns: { shape: [2], dtype: "u32", values: [first, visible] },
+    } as const;
+    const hide = {
+      shape: [B, T],
+      values: Array.from({ length: B * T }, (_, n) => n % T >= first && n % T < visible ? 1 : 0),
+    };
     cases.push({
       op: "columnAsRows",
-      name: `${B} x ${T}, last of ${C} columns, ${visible} seen ${label}`,
+      name: `${B} x ${T}, last of ${C} columns, ${first} to ${visible} seen ${label}`,
       inputs: { ...inputs, hide },
       wrt: ["x"],
       build: ({ x, columns, hide }) => multiply(columnAsRows(x!, columns!, { column: C - 1, T }), hide!),
@@ -49,18 +57,22 @@ for (const { device, label } of classes) {
     if (T === 1) continue;
     cases.push({
       op: "columnAsRows",
-      name: `${B} x ${T}, softmax over ${visible} ${label}`,
+      name: `${B} x ${T}, softmax over ${first} to ${visible} ${label}`,
       inputs: {
         ...inputs,
-        labels: { shape: [B], dtype: "u32", values: Array.from({ length: B }, (_, b) => b % visible) },
+        labels: {
+          shape: [B],
+          dtype: "u32",
+          values: Array.from({ length: B }, (_, b) => first + b % (visible - first)),
+        },
       },
       wrt: ["x"],
       build: ({ x, columns, labels }) => crossEntropy(columnAsRows(x!, columns!, { column: 0, T }), labels!),
       reference: ({ x, labels }) =>
         one(
           [...labels!].reduce((s, label, b) => {
-            const z = Array.from({ length: visible }, (_, t) => x![(b * T + t) * C]!);
-            return s + Math.log(z.reduce((a, v) => a + Math.exp(v), 0)) - z[label]!;
+            const z = Array.from({ length: visible - first }, (_, t) => x![(b * T + first + t) * C]!);
+            return s + Math.log(z.reduce((a, v) => a + Math.exp(v), 0)) - z[label - first]!;
           }, 0) / B,
         ),
       device,
@@ -70,7 +82,7 @@ for (const { device, label } of classes) {
 cases.push({
   op: "columnAsRows",
   name: "operands above one binding (forced to 4 KiB)",
-  inputs: { x: { shape: [7 * 300, 2] }, columns: { shape: [1], dtype: "u32", values: [300] } },
+  inputs: { x: { shape: [7 * 300, 2] }, columns: { shape: [2], dtype: "u32", values: [0, 300] } },
   wrt: ["x"],
   build: ({ x, columns }) => columnAsRows(x!, columns!, { column: 1, T: 300 }),
   reference: ({ x }) => x!.filter((_, i) => i % 2 === 1),
@@ -101,8 +113,10 @@ opTable("losses of heads", cases);
 
 Deno.test("columnAsRows: rows that are no whole sequences, and columns that are not there, are refused", () => {
   const graph = new Graph();
-  const x = graph.leaf("input", "x", [10, 2]), columns = graph.leaf("input", "columns", [1], { dtype: "u32" });
+  const x = graph.leaf("input", "x", [10, 2]), columns = graph.leaf("input", "columns", [2], { dtype: "u32" });
   assertThrows(() => columnAsRows(x, columns, { column: 0, T: 3 }), ShapeError, "columnAsRows");
   assertThrows(() => columnAsRows(x, columns, { column: 2, T: 5 }), ShapeError, "columnAsRows");
-  assertThrows(() => columnAsRows(x, x, { column: 1, T: 5 }), TypeError, "u32");
+  const reals = graph.leaf("input", "reals", [2]);
+  assertThrows(() => columnAsRows(x, reals, { column: 1, T: 5 }), TypeError, "u32");
+  assertThrows(() => columnAsRows(x, x, { column: 1, T: 5 }), ShapeError, "columns");
 });
