@@ -42,7 +42,8 @@ export async function* generate(
  * without the end token. The prompts may be of different lengths, and those of a batch may be padded on either side: each
  * is continued as it would be alone. With `numReturnSequences`, the texts of a prompt follow one another.
  *
- * @throws {UsageError} `usage/sampling` listing the options that are out of range, `usage/prompt`, `data/token-range`.
+ * @throws {UsageError} `usage/sampling` listing the options that are out of range, `usage/prompt`, `usage/beams`,
+ * `data/token-range`.
  *
  * @example Usage
  * ```ts no-eval

@@ -11,7 +11,7 @@ export interface GradientCheck {
   /** Entries to look at, spread over all tensors. */
   readonly entries: number;
   /** LoRA's settings; all weights without. */
-  readonly adapter?: Pick<LoraOptions, "targetModules">;
+  readonly adapter?: Required<Pick<LoraOptions, "targetModules">>;
 }
 
 /** Errors of a {@linkcode GradientCheck}. */
