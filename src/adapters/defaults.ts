@@ -34,6 +34,7 @@ export const IA3_TARGETS: ReadonlyMap<
   ["qwen3", { targets: ["q_proj", "v_proj", "down_proj"], feedforward: ["down_proj"] }],
   ["gemma", { targets: ["q_proj", "v_proj", "down_proj"], feedforward: ["down_proj"] }],
   ["gemma2", { targets: ["q_proj", "v_proj", "down_proj"], feedforward: ["down_proj"] }],
+  ["phi3", { targets: ["qkv_proj", "down_proj"], feedforward: ["down_proj"] }], // PEFT has none
   ["bert", { targets: ["key", "value", "output.dense"], feedforward: ["output.dense"] }],
   ["roberta", { targets: ["key", "value", "output.dense"], feedforward: ["output.dense"] }],
   ["t5", { targets: ["k", "v", "wo"], feedforward: ["wo"] }],
@@ -58,6 +59,7 @@ export const LN_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
       "norm",
     ],
   ],
+  ["phi3", ["input_layernorm", "post_attention_layernorm", "norm"]], // PEFT has none
   ["t5", ["layer_norm", "final_layer_norm"]],
 ]);
 

@@ -21,11 +21,10 @@ import {
 } from "../../mod.ts";
 import { buildAdapter } from "../../src/adapters/mod.ts";
 import { CheckpointError } from "../../src/core/errors.ts";
-import { normal, randomKey } from "../../src/core/random.ts";
-import { writeAdapter } from "../../src/train/tensors.ts";
 import { gpuTest } from "../device.ts";
 import { bits, GPT2, LLAMA, worstDifference, writeModel } from "../models/folder.ts";
 import { withFolder } from "../temp_folder.ts";
+import { disturb } from "./disturb.ts";
 import { adaptedLogits, adaptedLoss } from "./reference.ts";
 import { actsOf } from "./reference_methods.ts";
 
@@ -174,17 +173,6 @@ async function check(device: GraftDevice, row: Row, folder: string): Promise<voi
   assertEquals(await logits(model), base);
   for (const [key, data] of await model.weights()) assertEquals(bits(data), bits(weights.get(key)!), key);
   model.destroy();
-}
-
-/** Move every trained tensor away from its start, so that zeros hide nothing. */
-async function disturb(model: Model): Promise<void> {
-  const adapter = model.state.adapters.get(model.activeAdapter!)!;
-  const values = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const [name, data] of await model.adapterTensors()) {
-    if (adapter.tensors.get(name)!.frozen) continue;
-    values.set(name, data.map((x, i) => x + 0.2 * normal(randomKey(5, name), i)) as Float32Array<ArrayBuffer>);
-  }
-  await writeAdapter(model.state, adapter, values);
 }
 
 async function matchesReference(model: Model): Promise<void> {
