@@ -10,7 +10,7 @@ import { prefixTuning } from "../adapters/prefix_tuning_config.ts";
 import { promptTuning } from "../adapters/prompt_tuning_config.ts";
 import type { ModuleNames } from "../adapters/targets.ts";
 import { vera } from "../adapters/vera_config.ts";
-import { choice, count, flag, flagName, list, real, type Settings, text } from "./settings.ts";
+import { choice, count, flag, flagName, list, quoted, real, type Settings, text } from "./settings.ts";
 
 /** Methods by name. */
 export const METHODS = [
@@ -41,6 +41,8 @@ export const methodFields = {
   }),
   feedforwardModules: list("ia3: those of the targets whose inputs are scaled"),
   bias: choice("biases of the base that are trained too", ["none", "all", "targets"], { default: "none" }),
+  loraBias: flag("lora: give B a bias of its own"),
+  trainableTokens: list("tokens, by their ids, whose vectors are trained by themselves", { placeholder: "IDS" }),
   modulesToSave: list("modules of the base that are trained in full, such as lm_head"),
   virtualTokens: count("positions in front of every sequence", { default: VIRTUAL_TOKENS, min: 1 }),
   promptInit: choice("prompt-tuning: what the first vectors are", ["vocabulary", "text", "random"], {
@@ -70,6 +72,8 @@ const MEANT_FOR: { readonly [K in Exclude<keyof MethodSettings, "method">]: read
   targetModules: TARGETED,
   feedforwardModules: ["ia3"],
   bias: [...LOW_RANK, "vera"],
+  loraBias: ["lora"],
+  trainableTokens: LOW_RANK,
   modulesToSave: METHODS.filter((name) => name !== "full"),
   virtualTokens: PROMPTS,
   promptInit: ["prompt-tuning"],
@@ -89,6 +93,10 @@ export function methodProblems(given: Partial<MethodSettings>): string[] {
     .map(([name]) => `--${flagName(name)} has no meaning with --method ${method}`);
   if (given.promptInit === "text" && given.promptText === undefined) {
     problems.push("--prompt-init text needs --prompt-text");
+  }
+  const noIds = (given.trainableTokens ?? []).filter((id) => !/^\d+$/.test(String(id)));
+  if (noIds.length > 0) {
+    problems.push(`--trainable-tokens must be ids of tokens: received ${noIds.map(quoted).join(", ")}`);
   }
   return problems;
 }
@@ -112,7 +120,9 @@ export function methodConfig(settings: MethodSettings): AdapterConfig | undefine
     case "dora": {
       const trained = bias === "targets" ? "lora_only" : bias;
       const options = { rank: rank ?? 8, alpha, dropout, rslora, bias: trained, targetModules, modulesToSave } as const;
-      return lora({ ...options, dora: method === "dora", ...(settings.init ? { init: settings.init } : {}) });
+      const tokens = settings.trainableTokens.map(Number);
+      const more = { loraBias: settings.loraBias, trainableTokens: tokens.length > 0 ? tokens : null };
+      return lora({ ...options, ...more, dora: method === "dora", ...(settings.init ? { init: settings.init } : {}) });
     }
     case "vera": {
       const trained = bias === "targets" ? "vera_only" : bias;

@@ -30,6 +30,8 @@ Deno.test("methods: settings arrive under the names of the method", () => {
     "a",
     "b",
   ]]);
+  const tokens = methodConfig(settings({ trainableTokens: ["5", "9"], loraBias: true }));
+  assertEquals(tokens?.type === "LORA" && [tokens.trainableTokens, tokens.loraBias], [[5, 9], true]);
   const prompt = methodConfig(settings({ method: "prompt-tuning", promptText: "Be kind.", virtualTokens: 4 }));
   assertEquals(prompt?.type === "PROMPT_TUNING" && [prompt.init, prompt.initText, prompt.virtualTokens], [
     "TEXT",
@@ -50,6 +52,9 @@ Deno.test("methods: settings of another method are named, and left out of the fi
   assertEquals(methodProblems({ rank: 4, targetModules: "q_proj" }), []);
   assertEquals(methodProblems({ method: "prompt-tuning", promptInit: "text" }), [
     "--prompt-init text needs --prompt-text",
+  ]);
+  assertEquals(methodProblems({ trainableTokens: ["5", "x"] }), [
+    '--trainable-tokens must be ids of tokens: received "x"',
   ]);
   assertEquals(Object.keys(meaningful(settings({ method: "full" }))), ["method"]);
   assertEquals(Object.keys(meaningful(settings({ method: "bitfit" }))), ["method", "targetModules", "modulesToSave"]);
