@@ -61,11 +61,10 @@ export function train(model: Model, options: TrainOptions): TrainRun {
 
     /** Queue update `done + 1` with its micro-batches. */
     const queueUpdate = async (done: number): Promise<void> => {
-      const window = source.window(done).map(({ batch, place }) => ({
-        arranged: prepareBatch(state, batch, { multiple: LENGTH_MULTIPLE }),
-        real: realTokens(batch),
-        place,
-      }));
+      const window = source.window(done).map(({ batch, place }) => {
+        const arranged = prepareBatch(state, batch, { multiple: LENGTH_MULTIPLE });
+        return { arranged, real: realTokens(batch, arranged), place };
+      });
       const items = window.reduce((sum, { arranged }) => sum + arranged.items, 0);
       const place = window.map((item) => item.place).join("; ");
       if (items === 0) {
@@ -137,9 +136,11 @@ function arrangedOrNone(state: Model["state"], batch: Batch): Arranged | undefin
   }
 }
 
-function realTokens({ input_ids, attention_mask }: Batch): number {
-  if (!attention_mask) return input_ids.length * input_ids[0]!.length;
-  return attention_mask.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0);
+/** Tokens that are read, and those that an encoder-decoder writes. */
+function realTokens({ input_ids, attention_mask }: Batch, { inputs, items }: Arranged): number {
+  const written = inputs.decoder_input_ids ? items : 0;
+  if (!attention_mask) return input_ids.length * input_ids[0]!.length + written;
+  return attention_mask.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), written);
 }
 
 function switchedError(name: string): UsageError {

@@ -215,7 +215,10 @@ gpuTest(
     }
     await model.unfreeze();
     const { loss: before } = await model.forward(batch);
-    for await (const _ of train(model, { data: [batch], learningRate: 0.02, epochs: 40, warmupSteps: 5 }));
+    let tokens = 0;
+    const run = train(model, { data: [batch], learningRate: 0.02, epochs: 40, warmupSteps: 5 });
+    for await (const record of run) ({ tokens } = record);
+    assertEquals(tokens, 40 * (13 + 8 + 10 + 9 + 5 + 8)); // read and written
     const { loss: after } = await model.forward(batch);
     console.log(`loss ${before!.toFixed(2)} → ${after!.toFixed(2)}`);
     assert(after! < 0.1 * before!);
