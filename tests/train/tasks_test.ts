@@ -2,7 +2,20 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { adapterTask, ConfigError, loadModel, lora, UsageError } from "../../mod.ts";
 import { readAdapterFolder } from "../../src/io/adapter_file.ts";
+import { adapterFromJson, buildAdapter, resolveAdapter } from "../../src/adapters/mod.ts";
+import { Graph } from "../../src/graph/graph.ts";
+import type { Json } from "../../src/models/config.ts";
+import { architectureOf } from "../../src/models/mod.ts";
+import { visitModel } from "../../src/objectives/build.ts";
+import { chooseTask } from "../../src/objectives/choose_task.ts";
+import { taskOf } from "../../src/objectives/tasks.ts";
+import { modulesOfTask } from "../../src/train/adapter_task.ts";
+import { withModules } from "../../src/train/adapters.ts";
+import { baseFacts } from "../../src/train/base_facts.ts";
+import { recordingLeaves } from "../../src/train/leaves.ts";
+import { takeInventory } from "../../src/train/load.ts";
 import { gpuTest } from "../device.ts";
+import { sharedFolder } from "../shared.ts";
 import { BERT, bits, DISTILBERT, GPT2, randomWeights, ROBERTA, type Weights, writeModel } from "../models/folder.ts";
 import { withFolder } from "../temp_folder.ts";
 import { records } from "./harness.ts";
@@ -92,6 +105,29 @@ gpuTest(
     }),
 );
 
+gpuTest(
+  "norms under TensorFlow's names, without the prefix of the bare model",
+  (device) =>
+    withFolder(async (folder) => {
+      const weights = randomWeights(BERT);
+      await writeModel(`${folder}/new`, BERT, weights);
+      const old = (name: string) =>
+        name.replace(/^bert\./, "").replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+          "LayerNorm.bias",
+          "LayerNorm.beta",
+        );
+      await writeModel(`${folder}/old`, BERT, new Map([...weights].map(([name, value]) => [old(name), value])));
+      const logits: Uint32Array[] = [];
+      for (const name of ["new", "old"]) {
+        const model = await loadModel(device, `${folder}/${name}`);
+        assertEquals(model.state.fresh, []);
+        logits.push(bits((await model.forward(batch)).logits.data));
+        model.destroy();
+      }
+      assertEquals(logits[0], logits[1]);
+    }),
+);
+
 gpuTest("a regression and several labels are trained through the same head", (device) =>
   withFolder(async (folder) => {
     await writeModel(`${folder}/m`, DISTILBERT, randomWeights(DISTILBERT));
@@ -126,4 +162,44 @@ Deno.test("adapterTask: folders of PEFT without config.json say how many labels 
   assertEquals(await adapterTask(`${known}bert-qa/adapter_init`), { task: "question-answering" });
   assertEquals(await adapterTask(`${known}bert-mlm/adapter_init`), {});
   assertEquals(await adapterTask(`${known}llama-lora/adapter_init`), {});
+});
+
+/** The tensors of an adapter on a model of this configuration, without a device. */
+function tensorsOf(json: Readonly<Record<string, unknown>>, config: Json): Map<string, readonly number[]> {
+  const architecture = architectureOf(config), task = taskOf(config, architecture);
+  const settings = withModules(adapterFromJson(json), modulesOfTask(json.task_type));
+  const facts = baseFacts({ architecture, inventory: takeInventory(architecture, task), config });
+  const { leaves, inventory } = recordingLeaves();
+  const adapter = buildAdapter(resolveAdapter(settings, facts), "eval");
+  visitModel(architecture, task, { graph: new Graph(), adapter, leaves });
+  return new Map([...inventory.params.values()].map(({ name, shape }) => [name, shape]));
+}
+
+Deno.test("adapters of the Hub with heads: every tensor of DistilBERT on IMDB and of GPT-2, by name and shape", async () => {
+  const shared = sharedFolder();
+  if (shared === undefined) return;
+  const read = async (name: string) =>
+    JSON.parse(await Deno.readTextFile(`${shared}/models/peft-adapter-headers/${name}.json`));
+  const bases: Readonly<Record<string, Json>> = {
+    "distilbert-lora-imdb": chooseTask({
+      ...{ model_type: "distilbert", vocab_size: 30522, dim: 768, hidden_dim: 3072, n_layers: 6, n_heads: 12 },
+      max_position_embeddings: 512,
+    }, { task: "seqcls", labels: 2 }),
+    "gpt2-lora-seqcls": chooseTask({
+      ...{ model_type: "gpt2", vocab_size: 50257, n_embd: 768, n_layer: 12, n_head: 12, n_positions: 1024 },
+    }, { task: "seqcls", labels: 6 }),
+  };
+  for (const [name, base] of Object.entries(bases)) {
+    const { __metadata__: _, ...header } = await read(`${name}.header`);
+    const expected = Object.entries(header as Record<string, { shape: number[] }>).map((
+      [key, { shape }],
+    ) => [key, shape]);
+    const found = [...tensorsOf(await read(`${name}.adapter_config`), base)];
+    const missing = expected.filter(([key]) => !found.some(([own]) => own === key)).map(([key]) => key);
+    const extra = found.filter(([own]) => !expected.some(([key]) => key === own)).map(([own]) => own);
+    console.log(`${name}: ${expected.length} tensors of the file, ${missing.length} missing, ${extra.length} more`);
+    assertEquals(missing, []);
+    assertEquals(extra, []);
+    for (const [key, shape] of expected) assertEquals(new Map(found).get(key as string), shape, key as string);
+  }
 });
