@@ -2,7 +2,6 @@
 // every token of the labels from the ones before it.
 //
 //   loss = scale · Σ −log p(label[t] | source, labels before t)      decoder_input_ids[t] = label[t − 1], pad for -100
-import { UsageError } from "../core/errors.ts";
 import { type Batch, checkBatch } from "../data/batch.ts";
 import { IGNORE } from "../data/labels.ts";
 import type { Architecture, Encoder } from "../models/architecture.ts";
@@ -60,23 +59,12 @@ export function seq2seqLm({ vocabSize: V }: { readonly vocabSize: number }): Tas
   };
 }
 
-/**
- * The scope of the decoder, with what the encoder makes of the inputs in sight.
- *
- * @throws {UsageError} `adapter/seq2seq` for methods that put positions in front.
- */
+/** The scope of the decoder, with what the encoder makes of the inputs in sight. */
 function decoderScope(
   m: ModelScope,
   { encoder }: Architecture,
   { input_ids, attention_mask: mask }: Inputs,
 ): ModelScope {
-  if (m.adapter?.virtualTokens) {
-    throw new UsageError(
-      "adapter/seq2seq",
-      "Cannot put positions in front of an encoder-decoder as prompt and prefix tuning do: it has two texts",
-      { hint: "Train it with another method, such as LoRA." },
-    );
-  }
   const { N, length: T } = m.sequence;
   const B = N / T, reading = fullSequence({ B, T: input_ids.shape[0]! / B, mask, causal: false });
   const states = encoder!.states({ ...m, sequence: reading }, input_ids);

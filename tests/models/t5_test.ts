@@ -180,7 +180,7 @@ gpuTest(
 gpuTest("t5: methods that put positions in front are refused", (device) =>
   withModel(device, T5, async (model) => {
     const method = prefixTuning({ virtualTokens: 3 });
-    await assertRejects(() => model.addAdapter(method), UsageError, "it has two texts");
+    await assertRejects(() => model.addAdapter(method), UsageError, "a t5 model");
   }));
 
 Deno.test("t5: what a config.json cannot mean is refused; the task follows from the family", () => {
