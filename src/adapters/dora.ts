@@ -6,14 +6,16 @@
 // With dropout the base sees x and only what c changes sees dropout(x), as in PEFT: y = (x − xd)·Wᵀ + bias + c ⊙ z(xd).
 import { isPacked } from "../core/dims.ts";
 import type { Value } from "../graph/graph.ts";
-import type { EmbedSite, LinearSite, MergedLinear } from "../nn/adapter.ts";
+import type { EmbedSite, LinearSite } from "../nn/adapter.ts";
 import type { MadeFrom } from "../nn/scope.ts";
 import { doraLinear } from "../ops/dora_linear.ts";
-import { doraScale } from "../ops/dora_scale.ts";
-import { add, scale as scaled } from "../ops/elementwise.ts";
+import { doraScale, gainsOf } from "../ops/dora_scale.ts";
+import { add, multiply, scale as scaled } from "../ops/elementwise.ts";
 import { loraLinear } from "../ops/lora_linear.ts";
 import { linear } from "../ops/matmul.ts";
+import { columnSum } from "../ops/column_sum.ts";
 import { scaleColumns, scaleRows } from "../ops/scale_columns.ts";
+import { rowSum } from "../ops/sum.ts";
 import { PREFIX } from "./full.ts";
 
 /** The low-rank update of a site. */
@@ -45,32 +47,39 @@ function gained(site: LinearSite, factors: DoraFactors, x: Value, bias: Value | 
   return scaleColumns(loraLinear(x, x, w, a, b, { transposed, scale }), c, bias);
 }
 
-/** The weight with W + s·B·A in `sum`, stored like the site's. */
-export function doraMerge(site: LinearSite, factors: DoraFactors, sum: Value): MergedLinear {
-  const c = doraGains(site, factors);
-  return { weight: site.transposed ? scaleColumns(sum, c) : scaleRows(sum, c) };
+/** The weight with W + s·B·A in `sum`, stored like the site's. Its lengths are taken as it is: it may not be packed. */
+export function doraMerge(site: LinearSite | EmbedSite, factors: DoraFactors, sum: Value): Value {
+  const squares = multiply(sum, sum), magnitude = magnitudeOf(site, factors);
+  return site.transposed
+    ? scaleColumns(sum, gainsOf(magnitude, columnSum(squares)))
+    : scaleRows(sum, gainsOf(magnitude, rowSum(squares)));
 }
 
 /** The gains c[Out]. */
-export function doraGains(
-  { m, path, weight, transposed, In, Out }: LinearSite | EmbedSite,
-  { a, b, scale }: DoraFactors,
-): Value {
-  const { leaves, graph } = m;
-  const sizes = { In, Out, R: a.shape[0]!, scale, transposed };
-  const base = { kind: "base", weight: weight.name } as const;
-  const magnitude = leaves.param(graph, `${PREFIX}${path}.lora_magnitude_vector`, [Out], {
-    ...base,
-    make: (w, { tensor }: MadeFrom) => squares(w, sizes, { a: tensor(a.name), b: tensor(b.name) }).map(Math.sqrt),
-  });
+export function doraGains(site: LinearSite | EmbedSite, factors: DoraFactors): Value {
+  const { m: { leaves, graph }, path, weight, transposed, Out } = site, { a, b, scale } = factors;
   const square = leaves.frozen(
     graph,
     `${PREFIX}${path}.lora_square`,
     [Out],
-    { ...base, make: (w) => squares(w, sizes) },
+    { kind: "base", weight: weight.name, make: (w) => squares(w, sizesOf(site, factors)) },
     { derived: true },
   );
-  return doraScale({ magnitude, weight, square, a, b }, { transposed, scale });
+  return doraScale({ magnitude: magnitudeOf(site, factors), weight, square, a, b }, { transposed, scale });
+}
+
+function magnitudeOf(site: LinearSite | EmbedSite, factors: DoraFactors): Value {
+  const { m: { leaves, graph }, path, weight, Out } = site, { a, b } = factors;
+  return leaves.param(graph, `${PREFIX}${path}.lora_magnitude_vector`, [Out], {
+    kind: "base",
+    weight: weight.name,
+    make: (w, { tensor }: MadeFrom) =>
+      squares(w, sizesOf(site, factors), { a: tensor(a.name), b: tensor(b.name) }).map(Math.sqrt),
+  });
+}
+
+function sizesOf({ In, Out, transposed }: LinearSite | EmbedSite, { a, scale }: DoraFactors): Sizes {
+  return { In, Out, R: a.shape[0]!, scale, transposed };
 }
 
 interface Sizes {

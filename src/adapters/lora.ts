@@ -115,7 +115,7 @@ export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
       const { a, b, scale, start } = factors(site);
       const sum = add(site.weight, product(site, a, b, scale));
       const weight = start ? add(sum, product(site, start.a, start.b, -scale)) : sum;
-      if (config.dora) return doraMerge(site, { a, b, scale }, weight);
+      if (config.dora) return { weight: doraMerge(site, { a, b, scale }, weight) };
       if (!config.loraBias) return { weight };
       if (site.bias) return { weight, bias: add(site.bias, ownBias(site, scale)) };
       throw new CheckpointError(

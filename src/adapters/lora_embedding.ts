@@ -12,7 +12,7 @@ import { matmul } from "../ops/matmul.ts";
 import { scaleColumns } from "../ops/scale_columns.ts";
 import type { TokenRows } from "../ops/token_rows.ts";
 import { transpose } from "../ops/transpose.ts";
-import { doraGains } from "./dora.ts";
+import { doraGains, doraMerge } from "./dora.ts";
 import { PREFIX } from "./full.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import type { Base } from "./resolve.ts";
@@ -46,7 +46,7 @@ export function embedUpdated(site: EmbedSite, update: EmbeddingUpdate, tokens: V
 export function mergedTable(site: EmbedSite, update: EmbeddingUpdate): Value {
   const { a, b } = factors(site, update), { scale, dora } = update;
   const sum = add(site.weight, matmul(a, b, { ta: true, tb: true, alpha: scale }));
-  return dora ? scaleColumns(sum, doraGains(site, { a, b, scale })) : sum;
+  return dora ? doraMerge(site, { a, b, scale }, sum) : sum;
 }
 
 /** The rows of the table at `path`[V, D], called `weight` in the checkpoint, that are trained by themselves. */

@@ -1,8 +1,8 @@
 // DoRA's factors c = m / ‖W + s·B·A‖ of every row, without that matrix; equations in shaders/dora_scale.ts.
 import { DORA_LANES, doraScale as shader } from "../../shaders/dora_scale.ts";
-import { dims } from "../core/dims.ts";
+import { dims, size } from "../core/dims.ts";
 import { defineOp, floatBits, type V2, type V5, type Value } from "../graph/graph.ts";
-import { multiply } from "./elementwise.ts";
+import { fill, multiply } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
 
 const sizes = ([m, square, b, g, h]: V5): { readonly Out: number; readonly R: number } =>
@@ -63,4 +63,15 @@ export function doraScale(
   const g = matmul(a, weight, { tb: !transposed });
   const h = matmul(matmul(a, a, { tb: true }), b, { tb: true });
   return magnitude.graph.add(doraScaleOp, [magnitude, square, b, g, h], { scale })[0];
+}
+
+/**
+ * c[Out] = m / √square: the same where the norms are known already.
+ *
+ * @throws {ShapeError} if the shapes do not fit.
+ */
+export function gainsOf(magnitude: Value, square: Value): Value {
+  const { graph } = magnitude, Out = size(magnitude.shape);
+  const down = fill(graph, [Out, 1], 0), none = fill(graph, [1, Out], 0);
+  return graph.add(doraScaleOp, [magnitude, square, down, none, none], { scale: 0 })[0];
 }

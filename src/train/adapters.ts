@@ -17,6 +17,7 @@ import { visitModel } from "../objectives/build.ts";
 import { read, run } from "../gpu/executable.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
 import { modulesOfTask } from "./adapter_task.ts";
+import { withoutBaseCopies } from "./base_copies.ts";
 import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "./leaves.ts";
@@ -101,8 +102,10 @@ export async function loadAdapter(
   const config = file.encoder ? { ...settings, encoder: true } as AdapterConfig : settings;
   checkStack(path, file.config[STACKED_ON], on);
   const adapter = prepare(state, config, { name, on });
-  const given = file.encoder ? trainedTensors(file, adapter) : file.tensors;
-  checkKeys(path, savedTensors(adapter.tensors), given);
+  const wanted = savedTensors(adapter.tensors);
+  const held = file.encoder ? trainedTensors(file, adapter) : file.tensors;
+  const given = await withoutBaseCopies(state, held, { wanted, warn });
+  checkKeys(path, wanted, given);
   file.warnings.forEach(warn);
   if (config.type === "LORA" && /^pissa_niter/.test(String(config.init))) {
     warn("The adapter was not converted when it was saved, and its random start can only be found again nearly.");

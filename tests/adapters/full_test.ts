@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Batch, lora, type LoraOptions, type Model, train } from "../../mod.ts";
 import { CheckpointError } from "../../src/core/errors.ts";
-import { readAdapterFolder } from "../../src/io/adapter_file.ts";
+import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file.ts";
 import { loadModel } from "../../src/train/load.ts";
 import { isSaved } from "../../src/adapters/full.ts";
 import { gpuTest } from "../device.ts";
@@ -111,6 +111,33 @@ for (const { name, config, options, names, merges } of CASES) {
       [model, reference].forEach((each) => each.destroy());
     }));
 }
+
+gpuTest(
+  "copies of the base's tables in PEFT's files are told apart from the adapter",
+  (device) =>
+    withFolder(async (folder) => {
+      await writeModel(`${folder}/model`, { ...LLAMA, tie_word_embeddings: true });
+      const model = await loadModel(device, `${folder}/model`);
+      await model.addAdapter(lora({ rank: 2, init: false, targetModules: ["embed_tokens", "lm_head"] }));
+      const adapted = await logits(model);
+      await model.saveAdapter(`${folder}/adapter`);
+      const { config, tensors } = await readAdapterFolder(`${folder}/adapter`);
+      const data = (await model.weights()).get("model.embed_tokens.weight")!;
+      const shape = [LLAMA.vocab_size, LLAMA.hidden_size];
+      const names = [`${PREFIX}model.embed_tokens.base_layer.weight`, `${PREFIX}lm_head.base_layer.weight`];
+      const withCopies = (copy: Float32Array) =>
+        new Map([...tensors, ...names.map((name) => [name, { shape, data: copy }] as const)]);
+      const warnings: string[] = [];
+      await writeAdapterFolder(`${folder}/copies`, { config, tensors: withCopies(data) });
+      await model.loadAdapter(`${folder}/copies`, { name: "copies", warn: (text) => warnings.push(text) });
+      assertEquals([await logits(model), warnings], [adapted, []]);
+      await writeAdapterFolder(`${folder}/others`, { config, tensors: withCopies(data.map((x) => 2 * x)) });
+      await model.loadAdapter(`${folder}/others`, { name: "others", warn: (text) => warnings.push(text) });
+      assertEquals(warnings.length, 2);
+      assert(warnings.some((text) => text.includes("embed_tokens.base_layer.weight that is not the model's")));
+      model.destroy();
+    }),
+);
 
 Deno.test("modules_to_save: the end of a path, with all that is below", () => {
   assert(isSaved(["classifier"], "classifier.dense"));
