@@ -9,25 +9,34 @@ import type { Target } from "../graph/target.ts";
 import { cut, type Dispatch, dispatches, type FlashCall, type Name } from "./attention_flash_cut.ts";
 import { type AttentionSizes, heads } from "./attention_sizes.ts";
 import { boundWords } from "./parts.ts";
+import { chosenTile } from "./product_candidates.ts";
 
-/** By preference: the first is the fastest on an H100, the others fit into 32 and 16 KiB. */
-const TILES: readonly FlashTile[] = [
-  { rows: 32, columns: 64, width: 16 },
-  { rows: 32, columns: 32, width: 16 },
-  { rows: 32, columns: 32, width: 8 },
-  { rows: 32, columns: 32, width: 4 },
-];
+/** By preference: the first is the fastest on an H100, the others fit into 32 and 16 KiB. `deno task tune` measures them. */
+export const FLASH_TILES: Readonly<Record<string, FlashTile>> = {
+  "32x64 16": { rows: 32, columns: 64, width: 16 },
+  "32x32 16": { rows: 32, columns: 32, width: 16 },
+  "32x32 8": { rows: 32, columns: 32, width: 8 },
+  "32x32 4": { rows: 32, columns: 32, width: 4 },
+};
+
+/** What a choice for heads of E numbers is kept under. */
+export function flashKey(E: number): string {
+  return `attention ${E}`;
+}
 
 /** Widest head: a lane keeps its results in registers. */
 const MAX_E = 256;
 
 /** The tile of heads of E numbers; nothing where the kernels with scores in memory are to be used. */
-export function flashTile({ E }: AttentionSizes, { kind, workgroupBytes, invocations }: Target): FlashTile | undefined {
+export function flashTile({ E }: Pick<AttentionSizes, "E">, target: Target): FlashTile | undefined {
+  const { kind, workgroupBytes, invocations } = target;
   if (kind === "software" || E % 4 !== 0 || E > MAX_E) return undefined;
-  return TILES.find((tile) => {
+  const fits = (tile: FlashTile) => {
     const { X, Y, panels } = flashShape({ E, tile });
     return X * Y <= invocations && tileBytes(panels > 1 ? 1 : 2, { E, tile }) <= workgroupBytes;
-  });
+  };
+  const chosen = chosenTile(FLASH_TILES, flashKey(E), target);
+  return chosen && fits(chosen) ? chosen : Object.values(FLASH_TILES).find(fits);
 }
 
 function tileOf(sizes: AttentionSizes, target: Target): FlashTile {

@@ -4,7 +4,7 @@ import { dims } from "../core/dims.ts";
 import { defineOp, type V1, type V2, type V3, type V4, type V5, type Value } from "../graph/graph.ts";
 import { columnScratch, columnSum, columnSumKernels } from "./column_sum.ts";
 import { withAddend } from "./elementwise.ts";
-import { laneGroup, rowKernels } from "./rows.ts";
+import { rowGroup, rowKernels } from "./rows.ts";
 
 /** Options of {@linkcode layerNorm}. */
 export interface LayerNormOptions {
@@ -20,7 +20,7 @@ const layerNormOp = defineOp<LayerNormOptions, V3, V3>({
   },
   kernels({ inputs: [x, w, b], outputs, attrs: { eps } }, target) {
     const [N, D] = x.shape as [number, number];
-    const kernel = shader({ D, eps, group: laneGroup(target) });
+    const kernel = shader({ D, eps, group: rowGroup(target) });
     return rowKernels({ name: "layerNorm", N, D, shader: kernel, rows: [x], shared: [w, b], outputs }, target);
   },
   grad: [
@@ -35,7 +35,7 @@ const inputGradOp = defineOp<null, readonly [...V5, ...more: Value[]], V1>({
   infer: ([x]) => [x],
   kernels({ inputs: [x, mean, r, dy, w, ...more], outputs }, target) {
     const [N, D] = x.shape as [number, number];
-    const kernel = gradShader({ D, group: laneGroup(target), more: more.length > 0 });
+    const kernel = gradShader({ D, group: rowGroup(target), more: more.length > 0 });
     const rows = [x, mean, r, dy, ...more];
     return rowKernels({ name: "layerNormGrad", N, D, shader: kernel, rows, shared: [w], outputs }, target);
   },

@@ -5,7 +5,7 @@ import { ShapeError } from "../core/errors.ts";
 import { defineOp, type V1, type V2, type V4, type Value } from "../graph/graph.ts";
 import { columnScratch, columnSumKernels } from "./column_sum.ts";
 import { withAddend } from "./elementwise.ts";
-import { laneGroup, rowKernels } from "./rows.ts";
+import { rowGroup, rowKernels } from "./rows.ts";
 
 /** Options of {@linkcode rmsNorm}. */
 export interface RmsNormOptions {
@@ -27,7 +27,7 @@ const rmsNormOp = defineOp<Attrs, V2, V2>({
   },
   kernels({ inputs: [x, w], outputs: [y, r], attrs }, target) {
     const [N, D] = [r.shape[0]!, w.shape[0]!];
-    const kernel = shader({ D, group: laneGroup(target), ...attrs });
+    const kernel = shader({ D, group: rowGroup(target), ...attrs });
     return rowKernels({ name: "rmsNorm", N, D, shader: kernel, rows: [x], shared: [w], outputs: [y, r] }, target);
   },
   grad: [
@@ -42,7 +42,7 @@ const inputGradOp = defineOp<{ readonly offset: boolean }, readonly [...V4, ...m
   infer: ([x]) => [x],
   kernels({ inputs: [x, r, dy, w, ...more], outputs, attrs }, target) {
     const [N, D] = [r.shape[0]!, w.shape[0]!];
-    const kernel = gradShader({ D, group: laneGroup(target), ...attrs, more: more.length > 0 });
+    const kernel = gradShader({ D, group: rowGroup(target), ...attrs, more: more.length > 0 });
     const rows = [x, r, dy, ...more];
     return rowKernels({ name: "rmsNormGrad", N, D, shader: kernel, rows, shared: [w], outputs }, target);
   },

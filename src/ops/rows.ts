@@ -4,9 +4,22 @@ import type { RowShader } from "../../shaders/lib/rows.ts";
 import type { Kernel, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
 import { parts, rowRange } from "./parts.ts";
+import { chosenTile } from "./product_candidates.ts";
 
 /** Lanes of a row without subgroups: 32 to 128 are equally fast on an H100, and every device has 64. */
 const LANES = 64;
+
+/** Lanes of a row that `deno task tune` measures where lanes meet in workgroup memory. */
+export const ROW_LANES: Readonly<Record<string, number>> = { "32": 32, "128": 128, "256": 256 };
+
+/** What the choice is kept under. */
+export const ROWS_KEY = "rows";
+
+/** The invocations that share a row of a norm, a softmax or a sum on this device, as chosen for it. */
+export function rowGroup(target: Target): LaneGroup {
+  const group = laneGroup(target), lanes = chosenTile(ROW_LANES, ROWS_KEY, target);
+  return group.shuffle || lanes === undefined ? group : { ...group, lanes };
+}
 
 /** The invocations that share a row on this device. */
 export function laneGroup({ kind, subgroup }: Target): LaneGroup {

@@ -2,7 +2,7 @@
 import { softmax as shader, softmaxGrad as gradShader } from "../../shaders/softmax.ts";
 import { dims } from "../core/dims.ts";
 import { defineOp, type V1, type V2, type Value } from "../graph/graph.ts";
-import { laneGroup, rowKernels } from "./rows.ts";
+import { rowGroup, rowKernels } from "./rows.ts";
 
 const softmaxOp = defineOp<null, V1, V1>({
   name: "softmax",
@@ -12,7 +12,7 @@ const softmaxOp = defineOp<null, V1, V1>({
   },
   kernels({ inputs: [x], outputs }, target) {
     const [N, D] = x.shape as [number, number];
-    const kernel = shader({ D, group: laneGroup(target) });
+    const kernel = shader({ D, group: rowGroup(target) });
     return rowKernels({ name: "softmax", N, D, shader: kernel, rows: [x], outputs }, target);
   },
   grad: [({ outputs: [y] }, dy) => dy.graph.add(softmaxGradOp, [y, dy], null)[0]],
@@ -23,7 +23,7 @@ const softmaxGradOp = defineOp<null, V2, V1>({
   infer: ([y]) => [y],
   kernels({ inputs: [y, dy], outputs }, target) {
     const [N, D] = y.shape as [number, number];
-    const kernel = gradShader({ D, group: laneGroup(target) });
+    const kernel = gradShader({ D, group: rowGroup(target) });
     return rowKernels({ name: "softmaxGrad", N, D, shader: kernel, rows: [y, dy], outputs }, target);
   },
 });

@@ -6,7 +6,7 @@ import type { Target } from "../graph/target.ts";
 import { broadcastKernels } from "./broadcast.ts";
 import { sameShape } from "./elementwise.ts";
 import { parts, rowRange } from "./parts.ts";
-import { laneGroup, rowKernels } from "./rows.ts";
+import { rowGroup, rowKernels } from "./rows.ts";
 
 /** Partial sums of a small and of a large operand; few sizes, so that few pipelines exist. */
 const FEW = 64, MANY = 1024;
@@ -51,7 +51,7 @@ export function sumKernels({ name, operands, term, scale, outputs }: SumCall, ta
     trips: Math.ceil((part.hi - part.lo) / 4 / S),
   }));
   const D = size(scratch.shape);
-  const shader = rowSumShader({ D, group: laneGroup(target) });
+  const shader = rowSumShader({ D, group: rowGroup(target) });
   const words = [floatBits(scale)];
   return [...first, ...rowKernels({ name, N: 1, D, shader, rows: [scratch], outputs: [output], words }, target)];
 }
@@ -111,7 +111,7 @@ const rowSumOp = defineOp<null, V1, V1>({
   },
   kernels({ inputs: [x], outputs }, target) {
     const [N, D] = x.shape as [number, number];
-    const shader = rowSumShader({ D, group: laneGroup(target) });
+    const shader = rowSumShader({ D, group: rowGroup(target) });
     return rowKernels({ name: "rowSum", N, D, shader, rows: [x], outputs, words: [floatBits(1)] }, target);
   },
   grad: [({ inputs: [{ shape }] }, dy) => dy.graph.add(spreadRowsOp, [dy], { D: shape[1]! })[0]],

@@ -5,7 +5,13 @@ import { createStore, release } from "../../src/gpu/store.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { Target } from "../../src/graph/target.ts";
 import { scale } from "../../src/ops/elementwise.ts";
+import { size } from "../../src/core/dims.ts";
+import { attention } from "../../src/ops/attention.ts";
+import { layerNorm } from "../../src/ops/layer_norm.ts";
 import { matmul } from "../../src/ops/matmul.ts";
+import { rmsNorm } from "../../src/ops/rms_norm.ts";
+import { ROW_LANES } from "../../src/ops/rows.ts";
+import { softmax } from "../../src/ops/softmax.ts";
 import { type Tunable, tunables } from "../../src/ops/tuning.ts";
 import { fastest, tune, type TuneRow } from "../../src/train/tune.ts";
 import { gpuTest } from "../device.ts";
@@ -83,4 +89,54 @@ for (const [kind, name] of [["software", "16x4"], ["gpu", "128x64x16 8x8"]] as c
     assertEquals(unknown.text, before.text);
     assert(relativeError(after.found, before.found) < 1e-6); // f32 rounding of sums of 192 terms in another order
   }, { kind });
+}
+
+const forms: Readonly<Record<string, { key: string; names: readonly string[]; build: Tunable["build"] }>> = {
+  attention: {
+    key: "attention 32",
+    names: ["32x32 8", "32x32 4"], // others take seconds to compile on a software driver
+    build: (graph) => {
+      const leaf = (name: string) => graph.leaf("input", name, [70, 64]);
+      return attention({ q: leaf("q"), k: leaf("k"), v: leaf("v") }, { B: 1, T: 70, H: 2, K: 2, E: 32, causal: true });
+    },
+  },
+  rows: {
+    key: "rows",
+    names: Object.keys(ROW_LANES),
+    build: (graph) => {
+      const x = graph.leaf("input", "x", [9, 300]), w = graph.leaf("input", "w", [300]);
+      return softmax(layerNorm(rmsNorm(x, w, { eps: 1e-5 }), w, w, { eps: 1e-5 }));
+    },
+  },
+};
+
+for (const [name, { key, names, build }] of Object.entries(forms)) {
+  gpuTest(`tune: every form of ${name} gives the same numbers`, async (device) => {
+    const { candidates } = tunables(device.target).find((tunable) => tunable.key === key)!;
+    assert(names.every((choice) => candidates.includes(choice)));
+    const result = async (target: Target) => {
+      const graph = new Graph(target);
+      const y = build(graph);
+      const store = createStore(device);
+      const program = await compile(graph, { store, keep: [y] });
+      for (const [i, leaf] of [...graph.leaves.values()].entries()) {
+        write(program, leaf, Float32Array.from(normal(size(leaf.shape), i + 1)));
+      }
+      run(program);
+      const [found] = await read(program, [y]);
+      const text = program.dispatches.map(({ kernel }) => kernel.wgsl).join();
+      program.destroy();
+      release(store);
+      return { found: found!, text };
+    };
+    const plain = await result(device.target);
+    const texts = new Set([plain.text]);
+    for (const choice of names) {
+      const { found, text } = await result({ ...device.target, tuning: { [key]: choice } });
+      texts.add(text);
+      assert(relativeError(found, plain.found) < 1e-6, choice); // f32 sums in another order
+    }
+    assertEquals(texts.size, names.length + 1);
+    assertEquals((await result({ ...device.target, tuning: { [key]: "none" } })).text, plain.text);
+  }, { kind: "gpu" });
 }
