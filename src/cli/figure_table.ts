@@ -48,7 +48,18 @@ export function exampleText(data: Dataset | TaskDataset, tokenizer: Tokenizer): 
   const cut = text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text;
   if (target) return `${cut} → ${tokenizer.decode([...target].filter((id) => id !== IGNORE))}`;
   if (span) return `${cut} → ${tokenizer.decode(ids.subarray(span[0], span[1] + 1))}`;
-  if (label !== undefined) return `${cut} → ${typeof label === "number" ? name(label) : label.join(", ")}`;
+  if (label !== undefined) return `${cut} → ${labelText(label, data, name)}`;
   const tags = [...labels].filter((id) => id !== IGNORE).map(name).join(" ");
   return tags === "" ? cut : `${cut} → ${tags.slice(0, SHOWN)}`;
+}
+
+function labelText(
+  label: number | readonly number[],
+  data: Dataset | TaskDataset,
+  name: (id: number) => string,
+): string {
+  const kind = "problemType" in data ? data.problemType : undefined;
+  if (kind === "regression") return [label].flat().join(", ");
+  if (typeof label === "number") return name(label);
+  return label.flatMap((has, id) => has === 1 ? [name(id)] : []).join(", ") || "none of the labels";
 }

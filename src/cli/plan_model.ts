@@ -43,7 +43,8 @@ export async function inspectModel(
     const heads = headModules(task, architecture);
     const resized = choice.labels !== undefined || choice.task !== undefined;
     const names = matchWeights(folder, architecture, inventory, { optional: heads, resized });
-    const fresh = freshModules(heads, inventory, names);
+    const missing = [...inventory.weights.keys()].filter((name) => !names.has(name));
+    const fresh = freshModules(task, architecture, { missing }).trained;
     const formats = weightFormats(folder, { names, inventory, quantize, heads });
     return {
       ...{ config, architecture, task, inventory, fresh, formats },

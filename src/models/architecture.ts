@@ -20,8 +20,10 @@ export type HeadName =
 
 /** What a task puts on the hidden states. */
 export interface Head {
-  /** Modules that a checkpoint of the bare model lacks. */
+  /** Modules (or weights) that a checkpoint of the bare model lacks. */
   readonly modules: readonly string[];
+  /** Those of them that are not trained in full where they are new: they share the table of token vectors. */
+  readonly shared?: readonly string[];
   /** Which tokens it reads: the first or the last of each sequence, the mean of all, or each. */
   readonly reads: "first" | "last" | "mean" | "each";
   /** The logits [rows, classes] of hidden states [rows, D]. */

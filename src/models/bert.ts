@@ -157,8 +157,10 @@ export interface VocabularyPaths {
 /** Masked language modelling: y = W·LN(act(dense(h))) + b, with W the table of token vectors where it is tied. */
 export function vocabularyHead({ V, D, eps, act, tied }: BertSizes, paths: VocabularyPaths): Head {
   const { path, dense, norm, decoder, bias, table } = paths;
+  const full = (name: string) => path === "" ? name : `${path}.${name}`;
   return {
-    modules: path === "" ? [dense, norm, decoder] : [path],
+    modules: [dense, norm, decoder, bias].map(full),
+    ...(tied ? { shared: [decoder, bias].map(full) } : {}),
     reads: "each",
     logits: (m, x) =>
       within(m, path, () => {

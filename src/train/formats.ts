@@ -4,6 +4,7 @@ import { UsageError } from "../core/errors.ts";
 import type { Graph, Value, Values } from "../graph/graph.ts";
 import type { ModelFolder } from "../io/hf.ts";
 import type { Inventory } from "./leaves.ts";
+import { isPartOf } from "./weights.ts";
 
 /** What can be asked for: formats of frozen weights, or none but that of the folder. */
 export type Quantize = "none" | PackedDType;
@@ -56,7 +57,7 @@ export function weightFormats(
   }
   for (const name of packable) {
     const stored = names.get(name);
-    if (stored === undefined || heads.some((module) => name.startsWith(`${module}.`))) continue;
+    if (stored === undefined || isPartOf(name, heads)) continue;
     const format = maps.has(name) ? folder.quantized.get(stored) ?? quantize : tableFormat(stored);
     if (format !== "none") formats.set(name, format);
   }

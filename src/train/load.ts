@@ -7,7 +7,7 @@ import { createStore, put } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
-import type { Architecture, HeadName } from "../models/architecture.ts";
+import type { Architecture, Head, HeadName } from "../models/architecture.ts";
 import type { Json } from "../models/config.ts";
 import { architectureOf } from "../models/mod.ts";
 import { chooseTask, type TaskOptions } from "../objectives/choose_task.ts";
@@ -19,7 +19,7 @@ import { initialValues } from "./init.ts";
 import { type Inventory, recordingLeaves, type TensorSpec } from "./leaves.ts";
 import { Model } from "./model.ts";
 import type { ModelState } from "./state.ts";
-import { matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
+import { isPartOf, matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
 
 /** Seed of heads that a checkpoint does not have. */
 const HEAD_SEED = 42;
@@ -74,9 +74,9 @@ export async function loadModel(
       resized: choice.labels !== undefined || choice.task !== undefined,
     });
     const missing = [...inventory.weights.keys()].filter((name) => !names.has(name));
-    const fresh = freshModules(heads, inventory, names);
-    if (fresh.length > 0) {
-      const list = fresh.join(" and ");
+    const fresh = freshModules(task, architecture, { missing });
+    if (fresh.all.length > 0) {
+      const list = fresh.all.join(" and ");
       warn(`${path} has no weights for ${list}: they start at random, and say nothing before they are trained`);
     }
     const unused = unusedTensors(folder, names);
@@ -96,7 +96,7 @@ export async function loadModel(
       : undefined;
     const state = createState(device, architecture, inventory, {
       task,
-      fresh,
+      fresh: fresh.trained,
       config,
       path: folder.path,
       tokenizerOrNone: tokenizer,
@@ -117,19 +117,24 @@ export async function loadModel(
   }
 }
 
-/** Those of `heads` that lack a weight among `names`. */
+/** What of a head is new: all of it that the names lack, and those modules that are trained in full for that. */
 export function freshModules(
-  heads: readonly string[],
-  { weights }: Inventory,
-  names: ReadonlyMap<string, string>,
-): string[] {
-  const missing = [...weights.keys()].filter((name) => !names.has(name));
-  return heads.filter((module) => missing.some((name) => name.startsWith(`${module}.`)));
+  task: Task,
+  architecture: Architecture,
+  { missing }: { readonly missing: readonly string[] },
+): { readonly all: readonly string[]; readonly trained: readonly string[] } {
+  const { modules, shared = [] } = headOrNone(task, architecture);
+  const all = modules.filter((module) => missing.some((name) => isPartOf(name, [module])));
+  return { all, trained: all.filter((module) => !shared.includes(module)) };
 }
 
 /** Modules of the head of a task, which a checkpoint may lack. */
-export function headModules({ name }: Task, { heads = {} }: Architecture): readonly string[] {
-  return Object.hasOwn(heads, name) ? heads[name as HeadName]!.modules : [];
+export function headModules(task: Task, architecture: Architecture): readonly string[] {
+  return headOrNone(task, architecture).modules;
+}
+
+function headOrNone({ name }: Task, { heads = {} }: Architecture): Pick<Head, "modules" | "shared"> {
+  return Object.hasOwn(heads, name) ? heads[name as HeadName]! : { modules: [] };
 }
 
 /** Options of {@linkcode createModel}. */

@@ -11,9 +11,14 @@ import type { Inventory } from "./leaves.ts";
 /** Names listed in an error before it says how many more there are. */
 const LISTED = 10;
 
+/** Whether a weight is one of these, or belongs to one of these modules. */
+export function isPartOf(name: string, modules: readonly string[]): boolean {
+  return modules.some((module) => name === module || name.startsWith(`${module}.`));
+}
+
 /** Options of {@linkcode matchWeights}. */
 export interface MatchOptions {
-  /** Modules whose weights may be absent, such as a head. */
+  /** Modules or weights that may be absent, such as a head. */
   readonly optional?: readonly string[];
   /** Whether they may have other shapes too, which is as good as being absent. */
   readonly resized?: boolean;
@@ -38,7 +43,7 @@ export function matchWeights(
     const found = storedNames(name, prefix).find((n) => folder.tensors.has(n));
     const stored = found === undefined ? undefined : folder.tensors.get(found)!.shape;
     const misfit = stored === undefined || (resized && String(stored) !== String(shape));
-    if (misfit && optional.some((module) => name.startsWith(`${module}.`))) continue;
+    if (misfit && isPartOf(name, optional)) continue;
     if (found === undefined) {
       missing++;
       problems.push(`${name} [${shape}] is missing`);
