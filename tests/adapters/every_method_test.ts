@@ -57,6 +57,13 @@ const all = { rank: 3, alpha: 5 };
 
 const ROWS: readonly Row[] = [
   { name: "LoRA", config: lora({ ...all, targetModules: "all-linear" }), on: "llama", fresh: "base" },
+  {
+    ...{ name: "LoRA with patterns, a regular expression and biases", on: "llama", fresh: "base" } as const,
+    config: lora({
+      ...{ ...all, targetModules: ".*\\.(q_proj|up_proj)", bias: "lora_only" } as const,
+      ...{ rankPattern: { "layers\\.0\\.self_attn\\.q_proj": 5 }, alphaPattern: { "up_proj": 2, "q_proj": 7 } },
+    }),
+  },
   { name: "rsLoRA", config: lora({ ...all, ...c, rslora: true }), on: "gpt2", fresh: "base" },
   { name: "LoRA with biases of its own", config: lora({ ...all, ...c, loraBias: true }), on: "gpt2", fresh: "base" },
   {
@@ -89,7 +96,7 @@ const ROWS: readonly Row[] = [
   },
   { name: "tokens", config: lora({ ...all, ...c, trainableTokens: { wte: [20] } }), on: "gpt2", fresh: "base" },
   { name: "VeRA", config: vera({ rank: 5, ...q }), on: "llama", fresh: "base", frozen: /vera_[AB]/ },
-  { name: "VeRA", config: vera({ rank: 5, ...c }), on: "gpt2", fresh: "base", frozen: /vera_[AB]/ },
+  { name: "VeRA", config: vera({ rank: 5, ...c, bias: "vera_only" }), on: "gpt2", fresh: "base", frozen: /vera_[AB]/ },
   { name: "IA3", config: ia3({ ...q, feedforwardModules: ["down_proj"] }), on: "llama", fresh: "base" },
   { name: "LayerNorm tuning", config: lnTuning(), on: "llama", fresh: "base" },
   { name: "BitFit", config: bitfit(), on: "gpt2", fresh: "base" },

@@ -102,11 +102,14 @@ function bottleneckBranch({ placement, activation, scale }: BottleneckConfig, at
 
 function loraActs(config: LoraConfig, at: At, D: number): Acts {
   const norms = new Map<string, number[]>();
-  const scaleOf = (R: number) => config.rslora ? config.alpha / Math.sqrt(R) : config.alpha / R;
+  const alphaOf = (path: string) =>
+    Object.entries(config.alphaPattern).find(([key]) => new RegExp(`^(.*\\.)?(${key})$`).test(path))?.[1] ??
+      config.alpha;
+  const scaleOf = (path: string, R: number) => alphaOf(path) / (config.rslora ? Math.sqrt(R) : R);
   const map = ({ path, In, Out, weight, bias, product }: ReferenceMap, x: Rows): Rows => {
     const a = at(path, "lora_A.weight"), b = at(path, "lora_B.weight");
     if (!a || !b) return plusBias(product(x), bias);
-    const R = a.length / In, s = scaleOf(R);
+    const R = a.length / In, s = scaleOf(path, R);
     const low = x.map((row) => apply((r, i) => a[r * In + i]!, R, row));
     const sum = plus(product(x), low.map((row) => apply((o, r) => s * b[o * R + r]!, Out, row)));
     const m = at(path, "lora_magnitude_vector");
@@ -143,7 +146,7 @@ function loraActs(config: LoraConfig, at: At, D: number): Acts {
     if (!a || !b) return row;
     const R = b.length / D, V = a.length / R;
     return row.map((v, d) => {
-      for (let r = 0; r < R; r++) v += scaleOf(R) * b[d * R + r]! * a[r * V + id]!;
+      for (let r = 0; r < R; r++) v += scaleOf(table, R) * b[d * R + r]! * a[r * V + id]!;
       return v;
     });
   };
