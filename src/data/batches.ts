@@ -36,6 +36,8 @@ export interface EpochPlan {
 export interface BatchesOptions extends EpochOptions {
   /** Id written where a row is padded (0); the mask hides it and no label trains it. */
   readonly padId?: number;
+  /** Whether the model tells two texts of a row apart (true); others have no `token_type_ids`. */
+  readonly types?: boolean;
 }
 
 /** The largest window of similar lengths, in batches. */
@@ -93,16 +95,16 @@ export function* batches(
  */
 export function collate(
   examples: readonly Example[],
-  options: Pick<BatchesOptions, "padId" | "lengthMultiple" | "maxLength"> = {},
+  options: Pick<BatchesOptions, "padId" | "types" | "lengthMultiple" | "maxLength"> = {},
 ): Batch {
-  const { padId = 0 } = options;
+  const { padId = 0, types = true } = options;
   const T = paddedLength(examples.map(({ ids }) => ids.length), options);
   const pad = (values: ArrayLike<number>, filler: number): number[] =>
     Array.from({ length: T }, (_, t) => values[t] ?? filler);
   return {
     input_ids: examples.map(({ ids }) => pad(ids, padId)),
     attention_mask: examples.map(({ ids }) => Array.from({ length: T }, (_, t) => t < ids.length ? 1 : 0)),
-    ...(examples.some(({ types }) => types)
+    ...(types && examples.some(({ types }) => types)
       ? { token_type_ids: examples.map(({ types }) => pad(types ?? [], 0)) }
       : {}),
     ...targets(examples, (labels) => pad(labels, IGNORE)),

@@ -13,7 +13,7 @@ import { scalarsLeaf } from "../optim/norm.ts";
 import type { Model } from "./model.ts";
 import { batchScope, program } from "./programs.ts";
 import type { Examples } from "./source.ts";
-import { type ModelState, padIdOf } from "./state.ts";
+import { type ModelState, rowOptions } from "./state.ts";
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions {
@@ -52,10 +52,9 @@ export async function evaluate(
   const fixed = rows.map((example, row) => data.prepare?.(example, { seed: 0, epoch: 0, row }) ?? example);
   const examples = fixed.toSorted((a, b) => b.ids.length - a.ids.length);
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot evaluate a data set without examples");
-  const padId = padIdOf(state);
   const batches: Arranged[] = [];
   for (let at = 0; at < examples.length; at += batchSize) {
-    const batch = collate(examples.slice(at, at + batchSize), { padId });
+    const batch = collate(examples.slice(at, at + batchSize), rowOptions(state));
     batches.push(prepareBatch(state, batch, { multiple: LENGTH_MULTIPLE }));
   }
   let sum = 0, tokens = 0;

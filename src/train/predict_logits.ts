@@ -11,7 +11,7 @@ import { scalarsLeaf } from "../optim/norm.ts";
 import { prepareBatch, programKey, withoutLead, writeBatch } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { batchScope, program } from "./programs.ts";
-import { methodInUse, type ModelState, padIdOf } from "./state.ts";
+import { methodInUse, type ModelState, rowOptions } from "./state.ts";
 
 /** Options of {@linkcode predictLogits}. */
 export interface PredictLogitsOptions {
@@ -40,7 +40,7 @@ export async function predictLogits(
   const results: Float32Array[] = new Array(examples.length);
   for (let at = 0; at < order.length; at += batchSize) {
     const rows = order.slice(at, at + batchSize);
-    const batch = withoutTargets(collate(rows.map((row) => examples[row]!), { padId: padIdOf(state) }));
+    const batch = withoutTargets(collate(rows.map((row) => examples[row]!), rowOptions(state)));
     const { shape, data } = await model.queue(() => batchLogits(state, batch));
     const stride = size(shape) / rows.length;
     rows.forEach((row, b) => {

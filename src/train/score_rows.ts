@@ -16,7 +16,7 @@ import { prepareBatch, programKey, writeBatch } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { batchScope, program } from "./programs.ts";
 import type { Examples } from "./source.ts";
-import { type ModelState, padIdOf } from "./state.ts";
+import { type ModelState, rowOptions } from "./state.ts";
 
 /** Batches that are scored before a look. */
 const WINDOW = 16;
@@ -67,7 +67,7 @@ export async function scoreRows(
   const batches: Scored[] = [];
   for (let at = 0; at < order.length; at += batchSize) {
     const rows = order.slice(at, at + batchSize);
-    const batch = prepareBatch(state, collate(rows.map((i) => examples[i]!), { padId: padIdOf(state) }), {
+    const batch = prepareBatch(state, collate(rows.map((i) => examples[i]!), rowOptions(state)), {
       multiple: LENGTH_MULTIPLE,
     });
     batches.push({ batch, rows, labelled: packLabelled(batch.inputs.labels!.data as Int32Array, batch.items) });

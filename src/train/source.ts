@@ -35,6 +35,8 @@ export interface SourceOptions {
   readonly accumulate: number;
   readonly seed: number;
   readonly padId: number;
+  /** Whether the model tells two texts of a row apart. */
+  readonly types: boolean;
 }
 
 /**
@@ -47,7 +49,7 @@ export function batchSource(data: TrainData, options: SourceOptions): BatchSourc
 }
 
 function datasetSource({ examples, prepare }: Examples, options: SourceOptions): BatchSource {
-  const { batchSize, accumulate, seed, padId } = options;
+  const { batchSize, accumulate, seed, padId, types } = options;
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
   const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
   const longest = longestOf(examples);
@@ -56,7 +58,7 @@ function datasetSource({ examples, prepare }: Examples, options: SourceOptions):
   return {
     largest: collate(
       examples.slice(0, batchSize).map((_, row) => prepare?.(longest, { seed, epoch: 0, row }) ?? longest),
-      { padId },
+      { padId, types },
     ),
     stepsPerEpoch: steps,
     window(step) {
@@ -65,7 +67,10 @@ function datasetSource({ examples, prepare }: Examples, options: SourceOptions):
       planned = epoch;
       const first = (step % steps) * accumulate;
       return plan.slice(first, first + accumulate).map((rows) => ({
-        batch: collate(rows.map((row) => prepare?.(examples[row]!, { seed, epoch, row }) ?? examples[row]!), { padId }),
+        batch: collate(rows.map((row) => prepare?.(examples[row]!, { seed, epoch, row }) ?? examples[row]!), {
+          padId,
+          types,
+        }),
         place: `rows ${rows.join(", ")} of epoch ${epoch + 1}`,
       }));
     },

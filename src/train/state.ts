@@ -98,9 +98,11 @@ export function frozenName(adapter: string, tensor: string): string {
   return `frozen ${tensor} of ${adapter}`;
 }
 
-/** What rows are padded with: RoBERTa counts its positions by it. */
-export function padIdOf({ tokenizerOrNone, config: { pad_token_id: id } }: ModelState): number {
-  return tokenizerOrNone?.padId ?? (typeof id === "number" && id >= 0 ? id : 0);
+/** How rows become batches of a model: RoBERTa counts its positions by the padding, and not all tell two texts apart. */
+export function rowOptions(
+  { tokenizerOrNone, config: { pad_token_id: id }, architecture: { tokenTypes = 0 } }: ModelState,
+): { readonly padId: number; readonly types: boolean } {
+  return { padId: tokenizerOrNone?.padId ?? (typeof id === "number" && id >= 0 ? id : 0), types: tokenTypes > 1 };
 }
 
 /** The adapter in use, unless it is merged into the weights, or every sequence has its own. */

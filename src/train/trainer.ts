@@ -11,7 +11,7 @@ import { createFigures, type StepRecord } from "./figures.ts";
 import { prepareBatch, trainedKind } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { batchSource } from "./source.ts";
-import { padIdOf } from "./state.ts";
+import { rowOptions } from "./state.ts";
 import { endTraining, microProgram, microStep, readRing, trainedLayout, updateStep } from "./step.ts";
 import { resolveOptions, type TrainOptions } from "./train_options.ts";
 
@@ -45,8 +45,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
   const settings = { ...resolveOptions(options), smoothing: options.labelSmoothing ?? 0 };
   trainedKind(state);
   const { epochs, maxSteps = Infinity, learningRate: peak, schedule, warmupSteps, optimizer, seed } = settings;
-  const padId = padIdOf(state);
-  const source = batchSource(options.data, { ...settings, padId });
+  const source = batchSource(options.data, { ...settings, ...rowOptions(state) });
   const steps = Math.max(1, Math.min(maxSteps, Math.ceil(epochs * source.stepsPerEpoch)));
   const rate = schedules[schedule]({ warmup: warmupCount(warmupSteps, steps), total: steps });
   const run = { steps, summary: "", [Symbol.asyncIterator]: iterate };

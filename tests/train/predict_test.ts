@@ -17,7 +17,7 @@ import {
 import { bestAnswer, classOf } from "../../src/train/predict.ts";
 import { wordpiece } from "../data/wordpiece.ts";
 import { gpuTest } from "../device.ts";
-import { BERT } from "../models/folder.ts";
+import { BERT, DISTILBERT, GPT2, ROBERTA } from "../models/folder.ts";
 import { withFolder } from "../temp_folder.ts";
 
 const config = { ...BERT, vocab_size: wordpiece.vocabSize, max_position_embeddings: 64 };
@@ -115,6 +115,29 @@ gpuTest("hidden tokens are predicted: other ones in every epoch, the same ones i
     await assertRejects(() => model.predict(["a"]), UsageError, "sequence-classification");
   });
 });
+
+gpuTest("two texts of a row reach models with and without vectors for them", (device) =>
+  withFolder(async (folder) => {
+    const rows = [{ premise: "the film", hypothesis: "it is good", label: 1 }, {
+      premise: "a",
+      hypothesis: "b",
+      label: 0,
+    }];
+    await Deno.writeTextFile(`${folder}/train.jsonl`, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const data = await loadTaskDataset(folder, { task: "sequence-classification", tokenizer: wordpiece });
+    const vocab_size = wordpiece.vocabSize;
+    for (const base of [BERT, ROBERTA, DISTILBERT, { ...GPT2, architectures: ["GPT2ForSequenceClassification"] }]) {
+      const model = await createModel(device, { ...base, vocab_size, id2label: { 0: "a", 1: "b" } }, {
+        tokenizer: wordpiece,
+      });
+      await model.unfreeze();
+      const losses = await Array.fromAsync(train(model, { data, maxSteps: 2, evalData: data }), ({ loss }) => loss);
+      assert(losses.every(Number.isFinite));
+      const [found] = await model.predict([{ text: "the film", text_pair: "it is good" }]);
+      assert(["a", "b"].includes(found!.label));
+      model.destroy();
+    }
+  }));
 
 Deno.test("answers: the best span in order and of the longest length; none where the first token says so", () => {
   const context = "ab cd ef";
