@@ -44,6 +44,7 @@ export {
 } from "./src/adapters/prompt_tuning_config.ts";
 export { vera, type VeraConfig, type VeraOptions } from "./src/adapters/vera_config.ts";
 export { lora, type LoraConfig, type LoraOptions } from "./src/adapters/lora_config.ts";
+export { adalora, type AdaloraConfig } from "./src/adapters/adalora_config.ts";
 export { type AdapterConfig } from "./src/adapters/mod.ts";
 export { type ModuleNames, type TargetRules } from "./src/adapters/targets.ts";
 export * from "./src/core/errors.ts";

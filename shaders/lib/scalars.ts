@@ -13,5 +13,7 @@ const SCALAR_LOSS_SCALE = 5u;
 const SCALAR_FIRST = 6u;
 const SCALAR_SLOT = 7u;
 const SCALAR_MAX_NORM = 8u;
+const SCALAR_PENALTY = 9u;
+const SCALAR_ALLOCATE = 10u;
 fn scalar_f32(word: u32) -> f32 { return bitcast<f32>(scalars[word]); }`;
 }

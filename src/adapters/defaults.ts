@@ -67,6 +67,7 @@ export const LN_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
 export const LEARNING_RATES = {
   "lora": 2e-4,
   "dora": 2e-4,
+  "adalora": 1e-3,
   "vera": 2e-3,
   "ia3": 5e-3,
   "ln-tuning": 2e-3,

@@ -13,6 +13,8 @@ export function describeAdapter(config: AdapterConfig): string {
         rslora ? ", rsLoRA" : ""
       })`;
     }
+    case "ADALORA":
+      return `AdaLoRA, rank ${config.initialRank} at first, ${config.targetRank} in the mean at the end`;
     case "IA3":
       return "IA3";
     case "VERA":

@@ -1,6 +1,9 @@
 // Fine-tuning methods by `peft_type`.
 import { CheckpointError, printable } from "../core/errors.ts";
 import type { Adapter } from "../nn/adapter.ts";
+import { adaloraAdapter } from "./adalora.ts";
+import { type AdaloraConfig, adaloraFile } from "./adalora_config.ts";
+import { adaloraFileForm, adaloraFromFile } from "./adalora_file.ts";
 import { bitfitAdapter, resolveBitfit } from "./bitfit.ts";
 import { type BitfitConfig, bitfitFile } from "./bitfit_config.ts";
 import { bottleneckAdapter } from "./bottleneck.ts";
@@ -20,13 +23,14 @@ import { prefixTuningAdapter, resolvePrefixTuning } from "./prefix_tuning.ts";
 import { type PrefixTuningConfig, prefixTuningFile } from "./prefix_tuning_config.ts";
 import { promptTuningAdapter, resolvePromptTuning } from "./prompt_tuning.ts";
 import { type PromptTuningConfig, promptTuningFile } from "./prompt_tuning_config.ts";
-import type { Base } from "./resolve.ts";
+import { type Base, resolveTargets } from "./resolve.ts";
 import { resolveVera, veraAdapter } from "./vera.ts";
 import { type VeraConfig, veraFile } from "./vera_config.ts";
 
 /** Settings of any method. */
 export type AdapterConfig =
   | LoraConfig
+  | AdaloraConfig
   | Ia3Config
   | VeraConfig
   | LnTuningConfig
@@ -44,6 +48,8 @@ interface Method<C extends AdapterConfig> {
   readonly toJson: (config: C, context: AdapterContext) => Record<string, unknown>;
   /** What is saved, where that is not what is trained. */
   readonly fileForm?: (config: C, tensors: FileForm<C>["tensors"]) => FileForm<C>;
+  /** What is trained, from what is saved. */
+  readonly fromFile?: (config: C, tensors: FileForm<C>["tensors"]) => FileForm<C>["tensors"];
 }
 
 /** One line for each method. */
@@ -51,6 +57,10 @@ export const methods = {
   LORA: {
     ...{ build: loraAdapter, resolve: resolveLora, fromJson: loraFromJson, toJson: loraToJson },
     fileForm: loraFileForm,
+  },
+  ADALORA: {
+    ...{ build: adaloraAdapter, resolve: (config, base) => resolveTargets(config, base), ...adaloraFile },
+    ...{ fileForm: adaloraFileForm, fromFile: adaloraFromFile },
   },
   IA3: { build: ia3Adapter, resolve: resolveIa3, ...ia3File },
   VERA: { build: veraAdapter, resolve: resolveVera, ...veraFile },
@@ -106,6 +116,14 @@ export function adapterFileForm(
   tensors: FileForm<AdapterConfig>["tensors"],
 ): FileForm<AdapterConfig> {
   return methodOf(config).fileForm?.(config, tensors) ?? { config, tensors };
+}
+
+/** The tensors that are trained, from those of a file. */
+export function adapterFromFile(
+  config: AdapterConfig,
+  tensors: FileForm<AdapterConfig>["tensors"],
+): FileForm<AdapterConfig>["tensors"] {
+  return methodOf(config).fromFile?.(config, tensors) ?? tensors;
 }
 
 /** The fields of adapter_config.json. */

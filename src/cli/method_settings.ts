@@ -1,4 +1,5 @@
 // Fine-tuning methods on the command line: their names, their settings, and the adapter that these make.
+import { adalora } from "../adapters/adalora_config.ts";
 import { bitfit } from "../adapters/bitfit_config.ts";
 import { bottleneck } from "../adapters/bottleneck_config.ts";
 import { ia3 } from "../adapters/ia3_config.ts";
@@ -14,7 +15,7 @@ import { choice, count, flag, flagName, list, quoted, real, type Settings, text 
 
 /** Methods by name. */
 export const METHODS = [
-  ...["lora", "dora", "vera", "ia3", "ln-tuning", "bitfit"] as const,
+  ...["lora", "dora", "adalora", "vera", "ia3", "ln-tuning", "bitfit"] as const,
   ...["prompt-tuning", "p-tuning", "prefix-tuning", "bottleneck", "full"] as const,
 ] as const;
 
@@ -28,6 +29,10 @@ export const VIRTUAL_TOKENS = 20;
 export const methodFields = {
   method: choice("what is trained: an adapter of this kind, or all weights", METHODS, { default: "lora" }),
   rank: count("rank of the adapter (8, vera 256)", { min: 1, max: 65536 }),
+  initialRank: count("adalora: rank at the start, of which rank is left in the mean (1.5 times)", {
+    min: 1,
+    max: 65536,
+  }),
   alpha: real("the adapter is scaled by alpha / rank", { default: 16 }),
   dropout: real("share of the adapter's input that is dropped", { default: 0, min: 0, below: 1 }),
   rslora: flag("scale by alpha / √rank instead"),
@@ -59,19 +64,20 @@ export const methodFields = {
 export type MethodSettings = Settings<typeof methodFields>;
 
 const LOW_RANK = ["lora", "dora"] as const;
-const TARGETED = [...LOW_RANK, "vera", "ia3", "ln-tuning", "bitfit"] as const;
+const TARGETED = [...LOW_RANK, "adalora", "vera", "ia3", "ln-tuning", "bitfit"] as const;
 const PROMPTS = ["prompt-tuning", "p-tuning", "prefix-tuning"] as const;
 
 /** The methods that a setting is for. */
 const MEANT_FOR: { readonly [K in Exclude<keyof MethodSettings, "method">]: readonly MethodName[] } = {
-  rank: [...LOW_RANK, "vera"],
-  alpha: LOW_RANK,
-  dropout: [...LOW_RANK, "vera", "bottleneck"],
+  rank: [...LOW_RANK, "adalora", "vera"],
+  initialRank: ["adalora"],
+  alpha: [...LOW_RANK, "adalora"],
+  dropout: [...LOW_RANK, "adalora", "vera", "bottleneck"],
   rslora: LOW_RANK,
   init: LOW_RANK,
   targetModules: TARGETED,
   feedforwardModules: ["ia3"],
-  bias: [...LOW_RANK, "vera"],
+  bias: [...LOW_RANK, "adalora", "vera"],
   loraBias: ["lora"],
   trainableTokens: LOW_RANK,
   modulesToSave: METHODS.filter((name) => name !== "full"),
@@ -123,6 +129,12 @@ export function methodConfig(settings: MethodSettings): AdapterConfig | undefine
       const tokens = settings.trainableTokens.map(Number);
       const more = { loraBias: settings.loraBias, trainableTokens: tokens.length > 0 ? tokens : null };
       return lora({ ...options, ...more, dora: method === "dora", ...(settings.init ? { init: settings.init } : {}) });
+    }
+    case "adalora": {
+      const trained = bias === "targets" ? "lora_only" : bias;
+      const { initialRank = Math.ceil(1.5 * (rank ?? 8)) } = settings;
+      const ranks = { targetRank: rank ?? 8, initialRank };
+      return adalora({ ...ranks, alpha, dropout, bias: trained, targetModules, modulesToSave });
     }
     case "vera": {
       const trained = bias === "targets" ? "vera_only" : bias;

@@ -33,6 +33,10 @@ export const ScalarWord = {
   SLOT: 7,
   /** f32: largest global norm of the gradients; 0 for no clipping. */
   MAX_NORM: 8,
+  /** f32: what a method's own term of the loss is multiplied by, 1 / (micro-batches of the window). */
+  PENALTY: 9,
+  /** u32: how many ranks an allocation takes away, and flags; see shaders/allocation.ts. */
+  ALLOCATE: 10,
 } as const;
 
 /** Name of a word of {@linkcode SCALARS}. */
@@ -50,6 +54,8 @@ export interface Scalars {
   readonly first?: boolean;
   readonly slot?: number;
   readonly maxNorm?: number;
+  readonly penalty?: number;
+  readonly allocate?: number;
 }
 
 /**
@@ -67,6 +73,8 @@ export function encodeScalars(
     first = true,
     slot = 0,
     maxNorm = 0,
+    penalty = 1,
+    allocate = 0,
   }: Scalars,
 ): Uint32Array<ArrayBuffer> {
   const problems: string[] = [];
@@ -83,7 +91,8 @@ export function encodeScalars(
   whole("seed", seed, 2 ** 53);
   whole("step", step, 2 ** 32);
   whole("slot", slot, RING_SLOTS);
-  for (const [name, value] of Object.entries({ lr, c1, c2, lossScale, maxNorm })) real(name, value);
+  whole("allocate", allocate, 2 ** 32);
+  for (const [name, value] of Object.entries({ lr, c1, c2, lossScale, maxNorm, penalty })) real(name, value);
   if (problems.length > 0) throw new RangeError(`Cannot write the scalars of a step: ${problems.join("; ")}`);
 
   const words = new Uint32Array(SCALARS_WORDS);
@@ -97,5 +106,7 @@ export function encodeScalars(
   words[ScalarWord.FIRST] = first ? 1 : 0;
   words[ScalarWord.SLOT] = slot;
   floats[ScalarWord.MAX_NORM] = maxNorm;
+  floats[ScalarWord.PENALTY] = penalty;
+  words[ScalarWord.ALLOCATE] = allocate;
   return words;
 }

@@ -84,6 +84,8 @@ export interface Adapter {
   prompt?(m: ModelScope, D: number): Value;
   /** Keys and values of those positions in one layer: columns of a table [virtualTokens, W], K·E of keys, then of values. */
   prefix?(site: AttentionSite): { readonly table: Value; readonly at: number };
+  /** A term [1] that joins the loss in training, of what was built before. */
+  penalty?(m: ModelScope): Value;
   /** What is saved in place of the trained tensors where those only make it; these are kept in a file of their own. */
   outputs?(m: ModelScope): ReadonlyMap<string, Value>;
 }

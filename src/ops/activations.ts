@@ -53,6 +53,18 @@ const tanhOp = curve({
   saved: "y",
 });
 
+const squareRootOp = curve({
+  name: "squareRoot",
+  forward: "sqrt(x)",
+  gradient: "select(vec4f(), 0.5 * dy / y, y > vec4f())",
+  saved: "y",
+});
+
+/** y = √x of x ≥ 0; its slope at 0 is 0, as that of a norm in PyTorch. */
+export function squareRoot(x: Value): Value {
+  return x.graph.add(squareRootOp, [x], null)[0];
+}
+
 /** Options of {@linkcode gelu}. */
 export interface GeluOptions {
   /** `"tanh"`: the approximation that GPT-2 was trained with. */

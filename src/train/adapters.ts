@@ -3,6 +3,7 @@ import type { FileForm } from "../adapters/file_form.ts";
 import {
   type AdapterConfig,
   adapterFileForm,
+  adapterFromFile,
   adapterFromJson,
   adapterToJson,
   buildAdapter,
@@ -103,7 +104,7 @@ export async function loadAdapter(
   checkStack(path, file.config[STACKED_ON], on);
   const adapter = prepare(state, config, { name, on });
   const wanted = savedTensors(adapter.tensors);
-  const held = file.encoder ? trainedTensors(file, adapter) : file.tensors;
+  const held = file.encoder ? trainedTensors(file, adapter) : adapterFromFile(config, file.tensors);
   const given = await withoutBaseCopies(state, held, { wanted, warn });
   checkKeys(path, wanted, given);
   file.warnings.forEach(warn);

@@ -8,6 +8,9 @@ import type { Value } from "../graph/graph.ts";
 import { leadBatch } from "../objectives/lead_batch.ts";
 import { recomputeLayers } from "../graph/recompute.ts";
 import { type Arranged, type ArrangeOptions, taskLoss } from "../objectives/task.ts";
+import type { ModelScope } from "../nn/scope.ts";
+import { add } from "../ops/elementwise.ts";
+import { scaleByWord } from "../ops/scale_by.ts";
 import { backward } from "../ops/backward.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import { lossBoost, unboosted } from "./boost.ts";
@@ -49,6 +52,12 @@ export interface GradientResult {
 /** The factor of the loss, from the scalars of the step. */
 export function lossScale(graph: Value["graph"]): { readonly value: Value; readonly word: number } {
   return { value: scalarsLeaf(graph), word: ScalarWord.LOSS_SCALE };
+}
+
+/** The loss with the method's own term, where it has one. */
+export function withPenalty(m: ModelScope, loss: Value): Value {
+  const penalty = m.adapter?.penalty?.(m);
+  return penalty ? add(loss, scaleByWord(penalty, { value: scalarsLeaf(m.graph), word: ScalarWord.PENALTY })) : loss;
 }
 
 /** A text that differs between programs of different tasks, shapes and adapters. */
@@ -132,7 +141,7 @@ export async function gradients(
     programKey(state, `gradients of ${trained}${recompute ? " recomputed" : ""}`, arranged),
     () => {
       const { m, graph, inputs, constants } = batchScope(state, arranged, trained);
-      const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph) });
+      const loss = withPenalty(m, taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph) }));
       if (recompute) recomputeLayers(graph);
       const found = backward(graph, loss);
       const entries = [...found].map(([param, gradient]) => [`d ${param.name}`, unboosted(gradient)]);
@@ -140,7 +149,8 @@ export async function gradients(
       return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results };
     },
   );
-  writeBatch(made, arranged, encodeScalars({ lossScale: lossBoost(state.device.target) / items }));
+  const boost = lossBoost(state.device.target);
+  writeBatch(made, arranged, encodeScalars({ lossScale: boost / items, penalty: boost }));
   run(made.executable);
   const entries = Object.entries(made.results);
   const values = await read(made.executable, entries.map(([, v]) => v));

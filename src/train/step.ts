@@ -17,7 +17,8 @@ import { gradientNorm, scalarsLeaf } from "../optim/norm.ts";
 import { type Optimizer, update } from "../optim/optimizer.ts";
 import { accumulate as addToTotal, recordLoss, ringLeaf, ringWrite } from "../optim/window.ts";
 import { lossBoost, unboosted } from "./boost.ts";
-import { lossScale, programKey, trainedKind, writeBatch } from "./forward.ts";
+import { type Allocation, appendAllocation } from "./allocation.ts";
+import { lossScale, programKey, trainedKind, withPenalty, writeBatch } from "./forward.ts";
 import { batchScope, program } from "./programs.ts";
 import { activeAdapter, type ModelState, type Program } from "./state.ts";
 
@@ -32,6 +33,8 @@ export interface StepOptions {
   /** Rates of LoRA+ beside the peak that they are relative to. */
   readonly loraPlus?: LoraPlus | undefined;
   readonly learningRate?: number;
+  /** How AdaLoRA's ranks are shared out. */
+  readonly allocation?: Allocation | undefined;
   /** Compute again in the backward pass what layers have computed, instead of keeping it. */
   readonly recompute: boolean;
 }
@@ -62,7 +65,8 @@ export function microProgram(state: ModelState, batch: Arranged, options: StepOp
   const key = programKey(state, `train ${trained} smoothing ${smoothing} ${how}`, batch);
   return program(state, key, () => {
     const { m, graph, inputs, constants } = batchScope(state, batch, trained);
-    const loss = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph), smoothing });
+    const labels = taskLoss(state.task, m, state.architecture, inputs, { scale: lossScale(graph), smoothing });
+    const loss = withPenalty(m, labels);
     if (recompute) recomputeLayers(graph);
     const layout = trainedLayout(state, options);
     const gradients = [...backward(graph, loss)].map(([param, gradient]) => [param, unboosted(gradient)] as const);
@@ -82,14 +86,15 @@ export async function microStep(
 ): Promise<void> {
   const made = await microProgram(state, batch, options);
   const { lossScale: factor = 1 } = scalars;
-  const boosted = { ...scalars, lossScale: factor * lossBoost(state.device.target) };
+  const boost = lossBoost(state.device.target);
+  const boosted = { ...scalars, lossScale: factor * boost, penalty: (scalars.penalty ?? 1) * boost };
   writeBatch(made, batch, encodeScalars(boosted));
   await observe(made.executable);
 }
 
 /** Queue the update that ends a window. */
 export async function updateStep(state: ModelState, scalars: Scalars, options: StepOptions): Promise<void> {
-  const { optimizer, accumulate, decayAll } = options;
+  const { optimizer, accumulate, decayAll, allocation } = options;
   // One optimizer a run: endTraining frees this program, so its settings need not be in the key.
   const key = `update ${activeAdapter(state)?.name ?? "weights"} ${optimizer.name} ${accumulate > 1} ${decayAll}`;
   const made = await program(state, key, () => {
@@ -98,8 +103,9 @@ export async function updateStep(state: ModelState, scalars: Scalars, options: S
     const gradients = flatPages(graph, layout, accumulate > 1 ? "total" : "grads");
     gradientNorm(graph, gradients);
     update(graph, layout, { optimizer, gradients });
+    const constants = allocation ? appendAllocation(graph, layout, { allocation, gradients }) : new Map();
     ringWrite(graph);
-    return { graph, constants: new Map(), inputs: { scalars: scalarsLeaf(graph) }, results: {} };
+    return { graph, constants, inputs: { scalars: scalarsLeaf(graph) }, results: {} };
   });
   write(made.executable, made.inputs.scalars!, encodeScalars(scalars));
   await observe(made.executable);

@@ -6,6 +6,7 @@ import type { Batch } from "../data/batch.ts";
 import type { Arranged } from "../objectives/task.ts";
 import { schedules, warmupSteps as warmupCount } from "../optim/schedule.ts";
 import { LENGTH_MULTIPLE } from "../objectives/arrange.ts";
+import { allocationOf, allocationScalars, endAllocation } from "./allocation.ts";
 import { evaluate } from "./evaluate.ts";
 import { createFigures, type StepRecord } from "./figures.ts";
 import { prepareBatch, trainedKind } from "./forward.ts";
@@ -47,6 +48,8 @@ export function train(model: Model, options: TrainOptions): TrainRun {
   const { epochs, maxSteps = Infinity, learningRate: peak, schedule, warmupSteps, optimizer, seed } = settings;
   const source = batchSource(options.data, { ...settings, ...rowOptions(state) });
   const steps = Math.max(1, Math.min(maxSteps, Math.ceil(epochs * source.stepsPerEpoch)));
+  const allocation = allocationOf(state, steps);
+  const running = { ...settings, allocation };
   const rate = schedules[schedule]({ warmup: warmupCount(warmupSteps, steps), total: steps });
   const run = { steps, summary: "", [Symbol.asyncIterator]: iterate };
   return run;
@@ -77,13 +80,14 @@ export function train(model: Model, options: TrainOptions): TrainRun {
         lossScale: 1 / items,
         slot: done % RING_SLOTS,
         maxNorm: settings.maxGradNorm,
+        ...allocationScalars(allocation, done, window.length),
       };
       await model.queue(async () => {
         if (trainedLayout(state, settings).name !== layout.name) throw switchedError(layout.name);
         for (const [i, { arranged }] of window.entries()) {
-          await microStep(state, arranged, { ...scalars, step: micro++, first: i === 0 }, settings);
+          await microStep(state, arranged, { ...scalars, step: micro++, first: i === 0 }, running);
         }
-        await updateStep(state, scalars, settings);
+        await updateStep(state, scalars, running);
       });
       tokens += window.reduce((sum, { real }) => sum + real, 0);
       figures.add({
@@ -98,7 +102,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
       // refused when its turn comes.)
       const largest = arrangedOrNone(state, source.largest);
       if (largest) {
-        const { executable } = await model.queue(() => microProgram(state, largest, settings));
+        const { executable } = await model.queue(() => microProgram(state, largest, running));
         run.summary = executable.summary;
       }
       for (let last = false; !last; done++) {
@@ -114,6 +118,7 @@ export function train(model: Model, options: TrainOptions): TrainRun {
         yield* records;
         figures.resume();
       }
+      if (allocation) await model.queue(() => endAllocation(state, allocation));
       if (options.output !== undefined) {
         await (state.full ? model.saveMerged(options.output) : model.saveAdapter(options.output));
       }

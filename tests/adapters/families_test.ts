@@ -2,6 +2,7 @@
 // model, and a prefix is seen through windows and caps by generation as by the forward pass.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import {
+  adalora,
   type AdapterConfig,
   type Batch,
   bottleneck,
@@ -30,6 +31,7 @@ const BATCH: Batch = { input_ids: [[3, 5, 9, 4, 7, 8, 20, 31, 2, 6, 11]] };
 const METHODS: Readonly<Record<string, AdapterConfig>> = {
   LoRA: lora({ rank: 2 }),
   DoRA: lora({ rank: 2, dora: true, targetModules: "all-linear" }),
+  AdaLoRA: adalora({ initialRank: 3, targetRank: 2 }),
   IA3: ia3(),
   VeRA: vera({ rank: 4 }),
   norms: lnTuning(),

@@ -18,7 +18,7 @@ function settings(given: Partial<MethodSettings>): MethodSettings {
 Deno.test("methods: every name makes settings, and has a learning rate", () => {
   const types = METHODS.map((method) => methodConfig(settings({ method }))?.type);
   assertEquals(types, [
-    ...["LORA", "LORA", "VERA", "IA3", "LN_TUNING", "GRAFT_BITFIT"],
+    ...["LORA", "LORA", "ADALORA", "VERA", "IA3", "LN_TUNING", "GRAFT_BITFIT"],
     ...["PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "GRAFT_BOTTLENECK", undefined],
   ]);
   assertEquals(Object.keys(LEARNING_RATES), [...METHODS]);
@@ -32,6 +32,8 @@ Deno.test("methods: settings arrive under the names of the method", () => {
   ]]);
   const tokens = methodConfig(settings({ trainableTokens: ["5", "9"], loraBias: true }));
   assertEquals(tokens?.type === "LORA" && [tokens.trainableTokens, tokens.loraBias], [[5, 9], true]);
+  const ranks = methodConfig(settings({ method: "adalora", rank: 6 }));
+  assertEquals(ranks?.type === "ADALORA" && [ranks.targetRank, ranks.initialRank], [6, 9]);
   const prompt = methodConfig(settings({ method: "prompt-tuning", promptText: "Be kind.", virtualTokens: 4 }));
   assertEquals(prompt?.type === "PROMPT_TUNING" && [prompt.init, prompt.initText, prompt.virtualTokens], [
     "TEXT",
