@@ -68,7 +68,7 @@ Deno.test("configs: all wrong values are listed together, under the first one's 
     ["adapter/encoder_hidden_size", () => pTuning({ encoderWidth: -1 })],
   ];
   for (const [expected, make] of rows) assertEquals(assertThrows(make, ConfigError).code, expected);
-  assertThrows(() => adapterFromJson({ peft_type: "OFT" }), CheckpointError, "supported are LORA, IA3");
+  assertThrows(() => adapterFromJson({ peft_type: "OFT" }), CheckpointError, "supported are LORA, ADALORA, IA3");
 });
 
 Deno.test("configs: the model fills in what is left to it, and refuses what it cannot have", () => {
