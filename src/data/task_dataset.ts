@@ -3,6 +3,7 @@
 import { DataError, UsageError } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
 import { encodeHidden, encodeQuestion, encodeText, encodeWords, type TaskExample } from "./encode_task.ts";
+import type { JsonObject } from "./json.ts";
 import { type Example, IGNORE } from "./labels.ts";
 import { labelError, type LabelKind, type LabelSet, labelSet } from "./label_names.ts";
 import { type Draw, type MaskRule, maskTokens } from "./mask_tokens.ts";
@@ -67,7 +68,7 @@ export interface TaskDataset extends Dataset {
 }
 
 /**
- * Load a file (.jsonl, .json, .csv, .tsv), or one split of a folder.
+ * Load a file (.jsonl, .json, .csv, .tsv), one split of a folder, or rows that are in memory.
  *
  * Classification: `{"text" | "sentence", "label"}`, two texts as `{"text", "text_pair"}` or `{"premise", "hypothesis"}`;
  * a label is a name, a number, or a list for several. Words: `{"tokens", "tags" | "ner_tags"}`. Answers: SQuAD's
@@ -86,13 +87,16 @@ export interface TaskDataset extends Dataset {
  * console.log(data.labels, data.examples.length);
  * ```
  */
-export async function loadTaskDataset(path: string, options: TaskDatasetOptions): Promise<TaskDataset> {
+export async function loadTaskDataset(
+  path: string | readonly JsonObject[],
+  options: TaskDatasetOptions,
+): Promise<TaskDataset> {
   const { task, split = "train", skipBadRows = 0, limit = Infinity } = options;
   const maxLength = checkLength(options);
-  const file = await findSplit(path, split);
+  const file = typeof path === "string" ? await findSplit(path, split) : "rows in memory";
   if (file === undefined) {
     throw new DataError("data/missing", `Cannot load the ${split} split as the folder has no file called ${split}`, {
-      path,
+      path: String(path),
     });
   }
   let skipped = 0;
@@ -101,7 +105,8 @@ export async function loadTaskDataset(path: string, options: TaskDatasetOptions)
   };
   const rows: TaskRow[] = [];
   const parse = { "token-classification": tagRow, "question-answering": questionRow }[task as string] ?? textRow;
-  for await (const { value, line } of readObjects(file, bad)) {
+  const objects = typeof path === "string" ? readObjects(file, bad) : path.map((value, i) => ({ value, line: i + 1 }));
+  for await (const { value, line } of objects) {
     const row = parse(value, { path: file, line });
     if (row instanceof DataError) bad(row);
     else rows.push(row);
