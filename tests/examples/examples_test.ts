@@ -13,7 +13,10 @@ const examples = [...Deno.readDirSync(`${ROOT}/examples`)].map(({ name }) => nam
   .filter((name) => name.endsWith(".ts")).sort();
 
 /** Real data, below ../shared/datasets, that examples take as their argument. */
-const REAL: Readonly<Record<string, string>> = { "domain.ts": "medical-pubmedqa/pubmedqa_pqal.jsonl" };
+const REAL: Readonly<Record<string, string>> = {
+  "domain.ts": "medical-pubmedqa/pubmedqa_pqal.jsonl",
+  "sentiment.ts": "sst2",
+};
 
 /** The words behind `deno` in the header of an example, without the arguments in brackets. */
 function commandOf(name: string): string[] {
