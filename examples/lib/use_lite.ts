@@ -77,7 +77,12 @@ export function useLiteTensors(): Map<string, Float32Array<ArrayBuffer>> {
   return tensors;
 }
 
-/** tokenizer.json: sentence pieces after NFKC; the six reserved ones are never found in a text. */
+const special = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+
+/**
+ * tokenizer.json: sentence pieces after NFKC; the six reserved ones are never found in a text. The encoder has read single
+ * texts; two are put behind reserved pieces.
+ */
 export function useLiteTokenizer(): Record<string, unknown> {
   const vocab = (pieces as [string, number | null][]).map(([piece, score], id) => [
     piece,
@@ -89,7 +94,14 @@ export function useLiteTokenizer(): Record<string, unknown> {
     added_tokens: [],
     normalizer: { type: "NFKC" },
     pre_tokenizer: metaspace,
-    post_processor: null,
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [{ Sequence: { id: "A", type_id: 0 } }],
+      pair: [special("<s>"), { Sequence: { id: "A", type_id: 0 } }, special("</s>"), {
+        Sequence: { id: "B", type_id: 0 },
+      }],
+      special_tokens: Object.fromEntries(["<s>", "</s>"].map((id, i) => [id, { id, ids: [i + 1], tokens: [id] }])),
+    },
     decoder: metaspace,
     model: { type: "Unigram", unk_id: 0, vocab },
   };

@@ -17,7 +17,7 @@ import { add, scale } from "../ops/elementwise.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Json, readConfig } from "./config.ts";
-import { classify } from "./heads.ts";
+import { classify, TOKEN_HEADS } from "./heads.ts";
 
 /** The encoder from its config.json. */
 export function useLite(config: Json): Architecture {
@@ -66,6 +66,7 @@ export function useLite(config: Json): Architecture {
       return x;
     },
     heads: {
+      ...TOKEN_HEADS,
       "sentence-embedding": { modules: [], reads: "mean", logits: (m, mean) => unit(m, pooled(m, mean)) },
       "sequence-classification": {
         modules: ["classifier"],
