@@ -13,9 +13,10 @@ const examples = [...Deno.readDirSync(`${ROOT}/examples`)].map(({ name }) => nam
   .filter((name) => name.endsWith(".ts")).sort();
 
 /** Real data, below ../shared/datasets, that examples take as their argument. */
-const REAL: Readonly<Record<string, string>> = {
-  "domain.ts": "medical-pubmedqa/pubmedqa_pqal.jsonl",
-  "sentiment.ts": "sst2",
+const REAL: Readonly<Record<string, readonly [path: string, ...rest: readonly string[]]>> = {
+  "domain.ts": ["medical-pubmedqa/pubmedqa_pqal.jsonl"],
+  "question_answering.ts": ["qa-t0/adversarial_qa.squad.jsonl"],
+  "sentiment.ts": ["sst2", "600", "1"],
 };
 
 /** The words behind `deno` in the header of an example, without the arguments in brackets. */
@@ -47,10 +48,10 @@ for (const name of examples.filter((name) => !RECIPES.includes(name))) {
   });
 }
 
-for (const [name, data] of Object.entries(REAL)) {
+for (const [name, [data, ...rest]] of Object.entries(REAL)) {
   Deno.test(`examples/${name} on ${data}`, async () => {
     const folder = sharedFolder();
-    if (folder !== undefined) console.log(await outputOf(name, [`${folder}/datasets/${data}`]));
+    if (folder !== undefined) console.log(await outputOf(name, [`${folder}/datasets/${data}`, ...rest]));
   });
 }
 
