@@ -185,13 +185,24 @@ function stored([name, { shape, data }]: readonly [string, AdapterTensor], path:
   return { name, dtype: "F32", shape, data: asBytes(data) };
 }
 
+/** What the Hub calls PEFT's tasks. */
+const PIPELINES: ReadonlyMap<unknown, string> = new Map([
+  ["CAUSAL_LM", "text-generation"],
+  ["SEQ_2_SEQ_LM", "text2text-generation"],
+  ["SEQ_CLS", "text-classification"],
+  ["TOKEN_CLS", "token-classification"],
+  ["QUESTION_ANS", "question-answering"],
+  ["FEATURE_EXTRACTION", "feature-extraction"],
+]);
+
 /** A model card with the header that the Hugging Face Hub reads. */
 function modelCard(config: Readonly<Record<string, unknown>>): string {
   const base = config["base_model_name_or_path"];
   const method = String(config["peft_type"]).toLowerCase();
   // A path of this machine means nothing elsewhere; a name of the Hub links the two.
   const known = typeof base === "string" && /^[\w.-]+(\/[\w.-]+)?$/.test(base) ? base : undefined;
-  const pipeline = config["task_type"] === "CAUSAL_LM" ? ["pipeline_tag: text-generation"] : [];
+  const task = PIPELINES.get(config["task_type"]);
+  const pipeline = task === undefined ? [] : [`pipeline_tag: ${task}`];
   return [
     "---",
     ...(known === undefined ? [] : [`base_model: ${JSON.stringify(known)}`]),

@@ -6,12 +6,23 @@ import { isJsonObject } from "../io/strict_json.ts";
 import type { TaskOptions } from "../objectives/choose_task.ts";
 import { PROBLEM_TYPES, type ProblemType } from "../objectives/sequence_classification.ts";
 import { labelNames } from "../objectives/tasks.ts";
+import type { ModelState } from "./state.ts";
 
 const TASKS: ReadonlyMap<unknown, TaskName> = new Map([
   ["SEQ_CLS", "sequence-classification"],
   ["TOKEN_CLS", "token-classification"],
   ["QUESTION_ANS", "question-answering"],
 ]);
+
+/** As PEFT does where it has no name for the task: the class of the base, and where transformers has it. */
+export function autoMapping({ task, config }: Pick<ModelState, "task" | "config">): Readonly<Record<string, unknown>> {
+  const [base] = Array.isArray(config.architectures) ? config.architectures : [];
+  if (task.taskType !== null || typeof base !== "string") return {};
+  const family = String(config.model_type).replaceAll("-", "_");
+  return {
+    auto_mapping: { base_model_class: base, parent_library: `transformers.models.${family}.modeling_${family}` },
+  };
+}
 
 /** Modules that PEFT trains with an adapter of this task, also where its file does not name them. */
 export function modulesOfTask(taskType: unknown): readonly string[] {

@@ -17,7 +17,7 @@ import { type AdapterFile, adapterPath, readAdapterFolder, writeAdapterFolder } 
 import { visitModel } from "../objectives/build.ts";
 import { read, run } from "../gpu/executable.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
-import { modulesOfTask } from "./adapter_task.ts";
+import { autoMapping, modulesOfTask } from "./adapter_task.ts";
 import { withoutBaseCopies } from "./base_copies.ts";
 import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
@@ -159,11 +159,12 @@ export async function saveAdapter(
   const { config, tensors } = await savedForm(state, adapter, convert === undefined ? {} : { convert });
   const made = await madeTensors(state, adapter);
   const isEncoder = (key: string) => made.size > 0 && !key.startsWith("base_model.");
-  const { [STACKED_ON]: _, ...json } = adapterToJson(config, {
+  const { [STACKED_ON]: _, ...fields } = adapterToJson(config, {
     baseModel: state.path === undefined ? null : hubNameOf(state.path),
     taskType: state.task.taskType,
     fanInFanOut: targets.some((target) => state.inventory.sites.get(target)?.transposed === true),
   });
+  const json = { ...fields, ...autoMapping(state) };
   await writeAdapterFolder(path, {
     config: adapter.under === undefined ? json : { ...json, [STACKED_ON]: adapter.under },
     ...(state.task.trains.length > 0 ? { model: state.config } : {}),

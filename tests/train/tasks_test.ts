@@ -16,7 +16,17 @@ import { recordingLeaves } from "../../src/train/leaves.ts";
 import { takeInventory } from "../../src/train/load.ts";
 import { gpuTest } from "../device.ts";
 import { sharedFolder } from "../shared.ts";
-import { BERT, bits, DISTILBERT, GPT2, randomWeights, ROBERTA, type Weights, writeModel } from "../models/folder.ts";
+import {
+  BERT,
+  bits,
+  DISTILBERT,
+  fixture,
+  GPT2,
+  randomWeights,
+  ROBERTA,
+  type Weights,
+  writeModel,
+} from "../models/folder.ts";
 import { withFolder } from "../temp_folder.ts";
 import { records } from "./harness.ts";
 
@@ -153,6 +163,31 @@ gpuTest("a regression and several labels are trained through the same head", (de
       model.destroy();
     }
   }));
+
+gpuTest(
+  "adapters of tasks are saved with the task, the modules and the class that PEFT writes",
+  (device) =>
+    withFolder(async (folder) => {
+      for (const name of ["bert-seqcls", "bert-tokcls", "bert-qa", "bert-mlm", "gpt2-seqcls"]) {
+        const model = await loadModel(device, `${fixture(name)}/model`);
+        await model.loadAdapter(`${fixture(name)}/adapter_init`);
+        await model.saveAdapter(`${folder}/${name}`);
+        model.destroy();
+        const [known, saved] = [
+          await readAdapterFolder(`${fixture(name)}/adapter_init`),
+          await readAdapterFolder(`${folder}/${name}`),
+        ];
+        for (const field of ["task_type", "auto_mapping", "modules_to_save", "fan_in_fan_out"]) {
+          assertEquals(saved.config[field], known.config[field], `${name}: ${field}`);
+        }
+        assertEquals([...saved.tensors.keys()].sort(), [...known.tensors.keys()].sort());
+        for (const [key, { shape, data }] of known.tensors) {
+          assertEquals(saved.tensors.get(key)!.shape, shape);
+          assertEquals(bits(saved.tensors.get(key)!.data), bits(data), key);
+        }
+      }
+    }),
+);
 
 Deno.test("adapterTask: folders of PEFT without config.json say how many labels there are", async () => {
   const known = new URL("../fixtures/", import.meta.url).pathname;
