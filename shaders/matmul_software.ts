@@ -29,7 +29,7 @@ export interface SoftwareOptions extends ProductFeatures {
 
 /** a[M, K], b[K, N], (bias[N]), (add[M, N]), (low_a[M, R], low_b[R, N]) → c[M, N] */
 export function matmulSoftware(options: SoftwareOptions): string {
-  const { tile, ta, tb, low, tail, lowTail, vectors, parts } = options;
+  const { tile, ta, tb, low, tail, vectors, parts } = options;
   const { lanes, rows, width, groups } = tile;
   const column = (g: number) => `n0 + ${width}u * lane + ${g * lanes * width}u`;
   return wgsl`
@@ -56,17 +56,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
   if (p.causal == 1u && n0 + p.n_base >= tile_end) { return; }
 ${unroll(groups, (g) => `  let column${g} = ${column(g)};`)}
   var c: array<${width === 4 ? "vec4f" : "f32"}, ${rows * groups}>;
-#if ${low !== undefined}
-  {
-    let a_start = start(p.low_a, batch) + part.low_a;
-    let b_start = start(p.low_b, batch) + part.low_b;
-    let end = low_summands(batch);
-${places("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false })}
-    for (var k = 0u; k < end; k += 4u) {
-${step("low_a", "low_b", { ...tile, ta: false, tb: low?.tb ?? false, tail: lowTail, factor: " * p.low_ratio" })}
-    }
-  }
-#endif
   var a_start = start(p.a, batch) + part.a;
   var b_start = start(p.b, batch) + part.b;
   let first = select(0u, max(m0 + p.m_base, p.k_base) - p.k_base, p.causal == 3u);
@@ -83,33 +72,52 @@ ${step("a", "b", { ...tile, ta, tb, tail, factor: "" })}
       b_start += p.b.repeat;
     }
   }
-${stores(tile)}
+${stores(options)}
 }`;
 }
 
-/** Rows that are stored before the next ones move up. */
-const STORED_ROWS = 8;
+/** Rows that are finished before the next ones move up. */
+const DONE_ROWS = 8;
 
-/** Loop iterations of a lane's stores. */
-export function storeTrips({ rows }: SoftwareTile): number {
-  return rows > STORED_ROWS ? rows / STORED_ROWS : 0;
+/** Loop iterations of a lane behind its sums, with a low product of R summands. */
+export function storeTrips({ rows }: SoftwareTile, R: number): number {
+  return (1 + Math.ceil(R / 4)) * rows / DONE_ROWS;
 }
 
 /**
- * The driver compiles every store apart, for milliseconds each. So a few rows are stored in a loop, in which the others
- * move up: that costs a few moves of registers.
+ * Low product and stores. The driver compiles every store apart, for milliseconds each. So a few rows are finished in a
+ * loop, in which the others move up: that costs a few moves of registers.
  */
-function stores({ rows, groups, width }: SoftwareTile): string {
+function stores({ tile, low, lowTail }: SoftwareOptions): string {
+  const { rows, groups, width } = tile;
   const wide = width === 4 ? "4" : "";
+  const few = { ...tile, rows: DONE_ROWS, ta: false, tb: low?.tb ?? false };
   const put = (i: number) =>
-    `  put${wide}(at.alpha * c[${i}] + bias${i % groups}, at, m + ${Math.floor(i / groups)}u, column${i % groups});`;
-  const some = Math.min(rows, STORED_ROWS) * groups;
-  const looped = rows > STORED_ROWS;
-  return `  let at = home(batch);
+    `    put${wide}(at.alpha * c[${i}] + bias${i % groups}, at, m + ${Math.floor(i / groups)}u, column${i % groups});`;
+  const done = DONE_ROWS * groups;
+  return wgsl`
+  let at = home(batch);
 ${unroll(groups, (g) => `  let bias${g} = bias${wide}(at, column${g});`)}
-  ${looped ? `for (var m = m0; m < m0 + ${rows}u; m += ${STORED_ROWS}u) {` : "{ let m = m0;"}
-${unroll(some, put)}
-${unroll(rows * groups - some, (i) => `  c[${i}] = c[${i + some}];`)}
+#if ${low !== undefined}
+  let low_a_start = start(p.low_a, batch) + part.low_a;
+  let low_b_start = start(p.low_b, batch) + part.low_b;
+  let low_end = low_summands(batch);
+#endif
+  for (var m = m0; m < m0 + ${rows}u; m += ${DONE_ROWS}u) {
+#if ${low !== undefined}
+    {
+      let a_start = low_a_start;
+      let b_start = low_b_start;
+      let end = low_end;
+      let m0 = m;
+${places("low_a", "low_b", few)}
+      for (var k = 0u; k < end; k += 4u) {
+${step("low_a", "low_b", { ...few, tail: lowTail, factor: " * p.low_ratio" })}
+      }
+    }
+#endif
+${unroll(done, put)}
+${unroll(rows * groups - done, (i) => `    c[${i}] = c[${i + done}];`)}
   }`;
 }
 

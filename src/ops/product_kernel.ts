@@ -78,7 +78,7 @@ function softwareKernel(piece: Piece, bound: BoundProduct, target: Target): Body
   return {
     wgsl: matmulSoftware({ ...features, ...ragged, tile }),
     workgroups: [Math.ceil(N / columns), Math.ceil(M / rows), batches(piece)],
-    trips: repeat * Math.ceil(K / 4) + Math.ceil(R / 4) + storeTrips(tile),
+    trips: repeat * Math.ceil(K / 4) + storeTrips(tile, R),
   };
 }
 
