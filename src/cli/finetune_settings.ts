@@ -85,5 +85,5 @@ export function finetunePresets(given: Given<typeof finetuneSchema>): Given<type
   const job = { ...rest, maxLength: Math.max(2, maxLength - inFront) };
   const lowRank = method === "lora" || method === "dora";
   // The bundled base is small, and its job short: it bears larger steps than models of a hundred times its size.
-  return { ...job, ...(lowRank ? { targetModules, learningRate: measured } : { learningRate: 3 * learningRate }) };
+  return { ...job, ...(lowRank ? { targetModules, learningRate: measured } : { learningRate: 5 * learningRate }) };
 }
