@@ -2,7 +2,7 @@
 //
 //   y  = x·Wᵀ + s·(dropout(x)·Aᵀ)·Bᵀ     A[R, In] ~ U(±1/√In),  B[Out, R] = 0,  s = alpha / R  (rsLoRA: alpha / √R)
 //   W' = W + s·B·A                       (transposed where W is stored [In, Out])
-import { CheckpointError } from "../core/errors.ts";
+import { CheckpointError, UsageError } from "../core/errors.ts";
 import type { Value } from "../graph/graph.ts";
 import type { Adapter, EmbedSite, LinearSite } from "../nn/adapter.ts";
 import type { AdapterInit } from "../nn/scope.ts";
@@ -90,6 +90,11 @@ export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
   const tables = config.tokenTables ?? {};
   const update = ({ path }: EmbedSite): EmbeddingUpdate => {
     const { R, scale } = loraSite(config, path);
+    if (config.init === "orthogonal" || isPrincipal(config.init)) {
+      throw new UsageError("lora/init", `Cannot start ${path} by "${config.init}" as it is a table of token vectors`, {
+        hint: "Leave it out by exclude_modules.",
+      });
+    }
     return { R, scale, random: config.init === false, dora: config.dora };
   };
   const rowsOf = ({ m, path, weight, In: V, Out: D }: EmbedSite) =>

@@ -76,7 +76,9 @@ export async function withModel<T>(
   try {
     const warn = (text: string) => terminal.note(`warning: ${text}`);
     const model = await loadModel(device, folder, { quantize, warn, ...choice });
-    if (adapter !== undefined) await model.loadAdapter(adapter);
+    if (adapter !== undefined) {
+      await model.loadAdapter(adapter, { warn });
+    }
     return await body(model, device);
   } finally {
     closeDevice(device);

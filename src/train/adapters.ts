@@ -9,14 +9,14 @@ import {
   buildAdapter,
   resolveAdapter,
 } from "../adapters/mod.ts";
-import { size } from "../core/dims.ts";
-import { CheckpointError, ConfigError, printable, UsageError } from "../core/errors.ts";
+import { CheckpointError, printable, UsageError } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { hubNameOf } from "../io/hub_cache.ts";
 import { type AdapterFile, adapterPath, readAdapterFolder, writeAdapterFolder } from "../io/adapter_file.ts";
 import { visitModel } from "../objectives/build.ts";
 import { read, run } from "../gpu/executable.ts";
 import { fullSequence } from "../nn/full_sequence.ts";
+import { checkKeys, oddities } from "./adapter_fit.ts";
 import { autoMapping, modulesOfTask } from "./adapter_task.ts";
 import { withoutBaseCopies } from "./base_copies.ts";
 import { baseFacts } from "./base_facts.ts";
@@ -48,15 +48,18 @@ export interface AddAdapterOptions {
   readonly seed?: number;
   /** An adapter that stays as it is, below this one: this one changes what that one makes of the base. */
   readonly on?: string;
+  /** Told what is odd but usable, such as target modules that the model does not have. */
+  readonly warn?: (text: string) => void;
 }
 
 /** See {@linkcode Model.addAdapter}. */
 export async function addAdapter(
   state: ModelState,
   config: AdapterConfig,
-  { name = DEFAULT_NAME, seed = 42, on }: AddAdapterOptions,
+  { name = DEFAULT_NAME, seed = 42, on, warn = () => {} }: AddAdapterOptions,
 ): Promise<void> {
   const adapter = prepare(state, withHeads(state, config), { name, on });
+  oddities(config, { modules: [...state.inventory.modules.values()] }).forEach(warn);
   await writeAdapter(state, adapter, await completeValues(state, adapter, { seed, given: new Map() }));
   use(state, adapter);
 }
@@ -106,8 +109,9 @@ export async function loadAdapter(
   const wanted = savedTensors(adapter.tensors);
   const held = file.encoder ? trainedTensors(file, adapter) : adapterFromFile(config, file.tensors);
   const given = await withoutBaseCopies(state, held, { wanted, warn });
-  checkKeys(path, wanted, given);
+  checkKeys(path, { wanted, found: given, base: file.config["base_model_name_or_path"] });
   file.warnings.forEach(warn);
+  oddities(settings, { modules: [...state.inventory.modules.values()], file }).forEach(warn);
   if (config.type === "LORA" && /^pissa_niter/.test(String(config.init))) {
     warn("The adapter was not converted when it was saved, and its random start can only be found again nearly.");
   }
@@ -242,30 +246,4 @@ export function use(state: ModelState, adapter: AdapterState): void {
   if (state.merged) return;
   state.active = adapter.name;
   state.disabled = undefined;
-}
-
-/** Names listed in an error before it says how many more there are. */
-const LISTED = 5;
-
-function checkKeys(
-  path: string,
-  wanted: ReadonlyMap<string, AdapterTensorSpec>,
-  found: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>,
-): void {
-  const list = (names: readonly string[]) =>
-    `${names.slice(0, LISTED).map(printable).join(", ")}${
-      names.length > LISTED ? ` and ${names.length - LISTED} more` : ""
-    }`;
-  const missing = [...wanted.keys()].filter((key) => !found.has(key));
-  const surplus = [...found.keys()].filter((key) => !wanted.has(key));
-  const problems: string[] = [];
-  if (missing.length > 0) problems.push(`${missing.length} of ${wanted.size} tensors are missing: ${list(missing)}`);
-  if (surplus.length > 0) problems.push(`${surplus.length} tensors belong to nothing in this model: ${list(surplus)}`);
-  for (const [key, { shape, data }] of found) {
-    const spec = wanted.get(key);
-    if (!spec) continue;
-    if (String(spec.shape) !== String(shape)) problems.push(`${key} is [${shape}], this model needs [${spec.shape}]`);
-    else if (data.length !== size(shape)) problems.push(`${key} has ${data.length} values`);
-  }
-  if (problems.length > 0) throw new ConfigError("adapter/keys", "this adapter on this model", problems, { path });
 }

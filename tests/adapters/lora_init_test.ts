@@ -122,6 +122,8 @@ gpuTest("what cannot start so is said before", async (device) => {
   const model = await loadModel(device, `${fixture("llama-lora")}/model`);
   const wide = lora({ rank: 17, targetModules: ["k_proj"], init: "olora" });
   await assertRejects(() => model.addAdapter(wide), UsageError, "has only 16");
+  const table = lora({ targetModules: ["embed_tokens"], init: "pissa" });
+  await assertRejects(() => model.addAdapter(table), UsageError, "a table of token vectors");
   assertEquals(model.adapters, []);
   model.destroy();
 });
