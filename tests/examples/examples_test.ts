@@ -17,6 +17,7 @@ const REAL: Readonly<Record<string, readonly [path: string, ...rest: readonly st
   "domain.ts": ["medical-pubmedqa/pubmedqa_pqal.jsonl"],
   "question_answering.ts": ["qa-t0/adversarial_qa.squad.jsonl"],
   "sentiment.ts": ["sst2", "600", "1"],
+  "summarization.ts": ["summarization-debian"],
 };
 
 /** The words behind `deno` in the header of an example, without the arguments in brackets. */
