@@ -1,6 +1,6 @@
 // An adapter folder: its settings, whether its tensors come in pairs, and, with a model, whether each fits.
 import { describeAdapter, describeTargets } from "../adapters/describe.ts";
-import { type AdapterConfig, adapterFromJson, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
+import { type AdapterConfig, adapterFromFile, adapterFromJson, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
 import { printable } from "../core/errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { type AdapterFile, readAdapterFolder } from "../io/adapter_file.ts";
@@ -42,11 +42,9 @@ export async function inspectAdapter(
       () => tensorsFor(model, path, withModules(config, modulesOfTask(file.config.task_type))),
     );
     if (wanted) {
-      const misfits = fitProblems(wanted, file);
-      problems.push(...listed(misfits));
-      const fitting = [...wanted].filter(([name, { shape }]) =>
-        String(file.tensors.get(name)?.shape) === String(shape)
-      );
+      const held = adapterFromFile(config, file.tensors);
+      problems.push(...listed(fitProblems(wanted, { ...file, tensors: held })));
+      const fitting = [...wanted].filter(([name, { shape }]) => String(held.get(name)?.shape) === String(shape));
       facts.push(["matched", `${fitting.length} of ${wanted.size} tensors of ${printable(model)}`]);
     }
   }

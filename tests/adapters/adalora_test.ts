@@ -4,6 +4,7 @@ import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } fr
 import { adalora, loadModel, lora, type Model, train } from "../../mod.ts";
 import { matrix, multiply, transpose } from "../../src/core/linalg.ts";
 import { ConfigError, UsageError } from "../../src/core/errors.ts";
+import { inspectAdapter } from "../../src/cli/inspect_adapter.ts";
 import { readAdapterFolder, writeAdapterFolder } from "../../src/io/adapter_file.ts";
 import { gpuTest } from "../device.ts";
 import { bits, fixture, worstDifference } from "../models/folder.ts";
@@ -116,6 +117,7 @@ gpuTest("AdaLoRA: a run takes ranks away, its file leaves them out, and loads as
     assert(Object.values(pattern).some((kept) => !kept.includes(true))); // a module without any rank
     await other.loadAdapter(out);
     assertEquals(await logits(other), trained);
+    assertEquals((await inspectAdapter(out, { model: folder })).problems, []);
     await other.saveAdapter(`${out}/again`);
     const again = await readAdapterFolder(`${out}/again`);
     assertEquals(again.config, json);
