@@ -15,9 +15,6 @@ export const LORA_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ["gemma", ["q_proj", "v_proj"]],
   ["gemma2", ["q_proj", "v_proj"]],
   ["phi3", ["qkv_proj"]],
-  ["bert", ["query", "value"]],
-  ["roberta", ["query", "value"]],
-  ["distilbert", ["q_lin", "v_lin"]],
   ["t5", ["q", "v"]],
   ["mt5", ["q", "v"]],
 ]);
@@ -63,18 +60,21 @@ export const LN_TARGETS: ReadonlyMap<string, readonly string[]> = new Map([
   ["t5", ["layer_norm", "final_layer_norm"]],
 ]);
 
-/** Peak learning rates by the names of methods on the command line: what few numbers a method has must move far. */
+/**
+ * Peak learning rates by the names of methods on the command line, for models of usual width; `defaultRate` says what
+ * narrower ones get. What few numbers a method has must move far; vectors in front start at the size of token vectors.
+ */
 export const LEARNING_RATES = {
   "lora": 2e-4,
   "dora": 2e-4,
-  "adalora": 1e-3,
-  "vera": 1e-2,
-  "ia3": 1e-2,
-  "ln-tuning": 4e-3,
-  "bitfit": 4e-3,
-  "prompt-tuning": 1e-2,
-  "p-tuning": 1e-3,
+  "adalora": 2e-3,
+  "vera": 4e-3,
+  "ia3": 5e-3,
+  "ln-tuning": 1e-3,
+  "bitfit": 1e-3,
+  "prompt-tuning": 5e-3,
+  "p-tuning": 2e-4,
   "prefix-tuning": 1e-2,
-  "bottleneck": 1e-3,
+  "bottleneck": 5e-4,
   "full": 2e-5,
 } as const;

@@ -1,5 +1,6 @@
 // Everything about a run that can be known, and refused, before a device is opened or a file written.
 import { type AdapterConfig, buildAdapter, resolveAdapter } from "../adapters/mod.ts";
+import { defaultRate } from "../adapters/rates.ts";
 import { unmatchedNames } from "../adapters/targets.ts";
 import { DataError, UsageError } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
@@ -152,6 +153,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     settings: meaningful({
       ...settings,
       ...chosen,
+      learningRate: settings.learningRate ?? defaultRate(adapter, architecture.D),
       probe: task === "causal-lm" ? paths.probe : undefined,
       targetModules: targetText(adapter),
     }),

@@ -23,7 +23,7 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
     const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";
     line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);
   } else line("Sample", `${plan.task}: ${printableText(exampleText(data, tokenizer))}`);
-  line("Method", methodLine(plan));
+  line("Method", `${methodLine(plan)}; learning rate ${plan.settings.learningRate}`);
   const { weights, trained, temporaries, total } = memory;
   const kept = plan.settings.quantize === "none" ? "" : ` in ${plan.settings.quantize}`;
   const parts = `weights ${bytes(weights)}${kept}, trained ${bytes(trained)}, step ${bytes(temporaries)}`;

@@ -37,7 +37,7 @@ export const finetuneSchema = {
     default: "adamw",
   }),
   learningRate: real(
-    `peak step size (the method's: lora ${LEARNING_RATES.lora}, full ${LEARNING_RATES.full}, ia3 ${LEARNING_RATES.ia3})`,
+    `peak step size (lora ${LEARNING_RATES.lora}, full ${LEARNING_RATES.full}, …; more where the model is narrow)`,
     { above: 0, max: 1000 },
   ),
   loraPlusRatio: real("LoRA+: step size of B by that of A, such as 16", { above: 0, max: 1e6 }),
@@ -74,16 +74,14 @@ export type FinetuneSettings = Settings<typeof finetuneSchema>;
 /** Settings of LoRA+, which is about the factors of a low-rank adapter. */
 export const LORA_PLUS = ["loraPlusRatio", "loraPlusEmbeddingRate"] as const;
 
-/** What replaces the defaults: the measured numbers of the bundled job, and those of the method. */
+/** What replaces the defaults: the measured numbers of the bundled job. */
 export function finetunePresets(given: Given<typeof finetuneSchema>): Given<typeof finetuneSchema> {
   const method = given.method ?? "lora";
   const bundledJob = given.model === undefined && given.data === undefined && method !== "full";
-  const learningRate = LEARNING_RATES[method];
-  if (!bundledJob) return { learningRate };
-  const { targetModules, learningRate: measured, maxLength, ...rest } = BUNDLED;
+  if (!bundledJob) return {};
+  const { targetModules, learningRate, maxLength, ...rest } = BUNDLED;
   const inFront = method.endsWith("-tuning") && method !== "ln-tuning" ? given.virtualTokens ?? VIRTUAL_TOKENS : 0;
   const job = { ...rest, maxLength: Math.max(2, maxLength - inFront) };
   const lowRank = method === "lora" || method === "dora";
-  // The bundled base is small, and its job short: it bears larger steps than models of a hundred times its size.
-  return { ...job, ...(lowRank ? { targetModules, learningRate: measured } : { learningRate: 5 * learningRate }) };
+  return { ...job, ...(lowRank ? { targetModules, learningRate } : {}) };
 }

@@ -14,7 +14,7 @@ export interface TrainOptions {
   readonly evalData?: Examples;
   /** AdamW without weight decay by default. */
   readonly optimizer?: Optimizer;
-  /** Peak learning rate (2e-4). */
+  /** Peak learning rate (that of the method: `defaultRate`). */
   readonly learningRate?: number;
   /** How the rate falls ("linear"). */
   readonly schedule?: ScheduleName;
@@ -59,11 +59,10 @@ export type Settings =
  * @throws {UsageError} `train/options` listing all that are wrong.
  */
 export function resolveOptions(
-  { data: _data, evalData: _evalData, output: _output, ...options }: TrainOptions,
+  { data: _data, evalData: _evalData, output: _output, ...options }: TrainOptions & { readonly learningRate: number },
 ): Settings {
   const settings: Settings = {
     optimizer: adamw({ weightDecay: 0 }),
-    learningRate: 2e-4,
     schedule: "linear",
     warmupSteps: 0,
     epochs: 1,

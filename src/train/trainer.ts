@@ -1,5 +1,6 @@
 // The training loop: windows of micro-batches are queued without waiting, and the figures of all updates since the last
 // look are read from the GPU's ring at once.
+import { defaultRate } from "../adapters/rates.ts";
 import { ConfigError, DeviceError, OutOfMemoryError, printable, UsageError } from "../core/errors.ts";
 import { RING_SLOTS, type Scalars } from "../core/scalars.ts";
 import type { Batch } from "../data/batch.ts";
@@ -12,7 +13,7 @@ import { createFigures, type StepRecord } from "./figures.ts";
 import { prepareBatch, trainedKind } from "./forward.ts";
 import type { Model } from "./model.ts";
 import { batchSource } from "./source.ts";
-import { rowOptions } from "./state.ts";
+import { activeAdapter, rowOptions } from "./state.ts";
 import { endTraining, microProgram, microStep, readRing, trainedLayout, updateStep } from "./step.ts";
 import { resolveOptions, type TrainOptions } from "./train_options.ts";
 
@@ -43,7 +44,8 @@ export interface TrainRun extends AsyncIterable<StepRecord> {
  */
 export function train(model: Model, options: TrainOptions): TrainRun {
   const { state } = model;
-  const settings = { ...resolveOptions(options), smoothing: options.labelSmoothing ?? 0 };
+  const learningRate = defaultRate(activeAdapter(state)?.config, state.architecture.D);
+  const settings = { ...resolveOptions({ learningRate, ...options }), smoothing: options.labelSmoothing ?? 0 };
   trainedKind(state);
   const { epochs, maxSteps = Infinity, learningRate: peak, schedule, warmupSteps, optimizer, seed } = settings;
   const source = batchSource(options.data, { ...settings, ...rowOptions(state) });
