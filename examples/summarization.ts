@@ -25,7 +25,8 @@ const held = unseen.slice(0, 100);
 
 const tokenizer = wordTokenizer(rows.map(({ document }) => document), path ? 2048 : 768);
 const end = tokenizer.eosIds[0]!, [hidden, mark] = [HIDDEN, MARK].map((token) => tokenizer.tokenId(token)!);
-const read = (text: string, most: number) => tokenizer.encode(text, { specialTokens: false }).slice(0, most - 1);
+const read = (text: string, most: number) =>
+  tokenizer.encode(text.replace(/\s+/g, " "), { specialTokens: false }).slice(0, most - 1);
 
 /** What stands behind a mark is to be written with the words that are hidden. */
 const next = dice(3);
@@ -48,8 +49,9 @@ async function learn(what: string, examples: readonly Example[], options: Omit<T
   }
 }
 const prompts = held.map(({ document }) => [...read(document, SOURCE), end]);
+const length = { maxNewTokens: TARGET };
 async function write(): Promise<string[]> {
-  const texts = await generateIds(model, prompts, { maxNewTokens: TARGET, repetitionPenalty: path ? 1.2 : 1 });
+  const texts = await generateIds(model, prompts, path ? { ...length, minNewTokens: 5, repetitionPenalty: 2 } : length);
   return texts.map((ids) => tokenizer.decode(ids, { skipSpecialTokens: true }).trim());
 }
 const taken = (steps: number) => Array.from({ length: steps * BATCH }, (_, i) => rows[i % rows.length]!);
@@ -60,7 +62,7 @@ await learn("pre-training", taken(60).map(denoising), {
 });
 const before = await write();
 await model.addAdapter(lora({ rank: 16, alpha: 32, targetModules: "all-linear" }));
-await learn("LoRA", taken(path ? 280 : 180).map(summarizing), { learningRate: 4e-3 });
+await learn("LoRA", taken(path ? 240 : 180).map(summarizing), { learningRate: 4e-3 });
 const after = await write();
 
 const lead = held.map(({ document }) => document.split(/\s+/).slice(0, 8).join(" "));
@@ -71,8 +73,8 @@ const scores = Object.entries({ "first 8 words": lead, before, after }).map(([na
   return rouge1.f1;
 });
 for (const [i, text] of after.slice(0, 4).entries()) console.log(`written: ${text}\n  right: ${held[i]!.summary}`);
-if (!(scores[2]! >= scores[1]! + 0.05)) {
-  throw new Error("Cannot call this a success: ROUGE-1 rose by less than 5 points");
+if (!(scores[2]! >= 1.25 * scores[1]!)) {
+  throw new Error("Cannot call this a success: ROUGE-1 rose by less than a quarter");
 }
 model.destroy();
 closeDevice(device);
