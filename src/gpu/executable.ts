@@ -85,7 +85,12 @@ export async function compile(
   const listing = recompute(listed, keep);
   const kernels = lower(listing, device.target);
   const arena = [...store.arena];
-  const { spotOf, bufferBytes, naiveBytes, lowerBytes } = plan(listing, { keep, arena: arena.map(({ size }) => size) });
+  const kernelsByNode = Map.groupBy(kernels, ({ node }) => node);
+  const { spotOf, bufferBytes, naiveBytes, lowerBytes } = plan(listing, {
+    keep,
+    arena: arena.map(({ size }) => size),
+    kernelsOf: (node) => (kernelsByNode.get(node) ?? []).map(({ kernel }) => kernel),
+  });
   const scratch = await borrow(store, arena, bufferBytes);
   const owned: GPUBuffer[] = [];
   const free = () => owned.splice(0).forEach((buffer) => destroyBuffer(device, buffer));

@@ -2,6 +2,8 @@
 //
 // Blocks are placed one by one, each in the smallest gap that is free while it lives, where it makes the buffers grow
 // least. Which order is best differs from program to program, so several are tried and the smallest result is taken.
+// Where that is far from the least memory, which block lies in which buffer is improved first (anneal.ts).
+import { anneal } from "./anneal.ts";
 import { randomKey, uniform } from "../core/random.ts";
 
 /** Memory that is needed from one time to another, both included. */
@@ -56,10 +58,29 @@ export function pack(blocks: readonly Block[], options: PackOptions): Packing {
     const packing = packInOrder(blocks, attempt, options);
     const gain = best && (best.added - packing.added || sum(best.used) - sum(packing.used));
     if (gain === undefined || gain > 0) best = packing;
-    if (best!.added <= Math.max(0, GOOD * least)) break;
+    if (best!.added <= Math.max(0, GOOD * least)) return best!;
   }
-  return best!;
+  if (!best || best.added <= Math.max(0, FAIR * least)) return best!;
+  const first = best;
+  for (let round = 0; round < ROUNDS && best.added > FAIR * least; round++) {
+    const buffers = anneal(blocks, first.spots.map(({ buffer }) => buffer), {
+      capacities: first.used.map((_, i) => capacity(options, i)),
+      moves: Math.min(MOVES_A_BLOCK * blocks.length, MOST_MOVES),
+      round,
+    });
+    for (const { order } of attempts(blocks, FINAL)) {
+      const packing = packInOrder(blocks, { order, spread: 1, buffers }, options);
+      if (packing.added < best.added) best = packing;
+    }
+    if (best === first) break;
+  }
+  return best;
 }
+
+const capacity = ({ existing, maxBuffer }: PackOptions, buffer: number) => ({
+  limit: existing[buffer] ?? maxBuffer,
+  free: existing[buffer] ?? 0,
+});
 
 /** Largest sum of the bytes that are alive at one time. */
 export function mostAlive(blocks: readonly Pick<Block, "bytes" | "from" | "to">[]): number {
@@ -78,13 +99,24 @@ const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
 /** Nothing better is looked for below this multiple of the least memory. */
 const GOOD = 1.02;
 
+/** The buffers of blocks are improved above this multiple. */
+const FAIR = 1.1;
+
+/** Rounds of that, and moves of each: so many a block, up to a most. */
+const ROUNDS = 2, MOVES_A_BLOCK = 100, MOST_MOVES = 20000;
+
 /** Comparisons of two blocks that all attempts may cost: some tens of milliseconds. */
 const WORK = 4e6;
+
+/** The same where the buffer of every block is decided. */
+const FINAL = 5e5;
 
 interface Attempt {
   readonly order: readonly number[];
   /** Buffers that are opened before one of them grows by a whole block. */
   readonly spread: number;
+  /** The buffer of every block, where that is decided. */
+  readonly buffers?: readonly number[];
 }
 
 /** What may be placed first: what is large, what lives long, what is born late, what dies late. */
@@ -97,14 +129,14 @@ const KEYS: readonly ((block: Block) => number)[] = [
 ];
 
 /** Every key with one and with two buffers from the start; then the sizes with some noise, as long as work is left. */
-function* attempts(blocks: readonly Block[]): Generator<Attempt> {
+function* attempts(blocks: readonly Block[], work = WORK): Generator<Attempt> {
   const by = (keys: readonly number[]) => [...blocks.keys()].sort((a, b) => keys[b]! - keys[a]! || a - b);
   for (const key of KEYS) {
     const order = by(blocks.map(key));
     for (const spread of [1, 2]) yield { order, spread };
   }
   const key = randomKey(0, "pack");
-  const noisy = Math.min(40, WORK / blocks.length ** 2);
+  const noisy = Math.min(40, work / blocks.length ** 2);
   for (let n = 0; n < noisy; n++) {
     const order = by(blocks.map(({ bytes }, i) => bytes * 2 ** uniform(key, n * blocks.length + i)));
     yield { order, spread: 1 + n % 2 };
@@ -113,17 +145,20 @@ function* attempts(blocks: readonly Block[]): Generator<Attempt> {
 
 function packInOrder(
   blocks: readonly Block[],
-  { order, spread }: Attempt,
-  { existing, maxBuffer }: PackOptions,
+  { order, spread, buffers }: Attempt,
+  options: PackOptions,
 ): Packing {
-  const bins: Bin[] = existing.map((bytes) => ({ limit: bytes, free: bytes, used: 0, placed: [] }));
+  const bins: Bin[] = [];
+  const open = () => bins.push({ ...capacity(options, bins.length), used: 0, placed: [] });
+  const first = Math.max(options.existing.length, ...(buffers ?? []).map((buffer) => buffer + 1));
+  while (bins.length < first) open();
   const spots: Spot[] = [];
   const offsets: number[] = [];
   for (const index of order) {
     const block = blocks[index]!;
     let best: { bin: number; offset: number; grown: number; slack: number } | undefined;
     for (const [i, bin] of bins.entries()) {
-      if (bin.placed.some((other) => block.apart.has(other))) continue;
+      if (buffers ? buffers[index] !== i : bin.placed.some((other) => block.apart.has(other))) continue;
       const { offset, slack } = gap(block, bin, blocks, offsets);
       const end = offset + block.bytes;
       if (end > bin.limit) continue;
@@ -133,7 +168,7 @@ function packInOrder(
       }
     }
     if (!best || (best.grown === block.bytes && bins.length < spread)) {
-      bins.push({ limit: maxBuffer, free: 0, used: 0, placed: [] });
+      open();
       best = { bin: bins.length - 1, offset: 0, grown: block.bytes, slack: 0 };
     }
     const bin = bins[best.bin]!;

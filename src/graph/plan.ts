@@ -1,10 +1,12 @@
 // Memory plan: temporaries that are not alive together share memory, at offsets inside few buffers.
 //
-// WebGPU forbids reading and writing one buffer in a dispatch, even at different places. So what a node reads and what
-// it writes lie in different buffers, and so do its outputs: one of its kernels may read what another one wrote.
+// WebGPU forbids reading and writing one buffer in a dispatch, even at different places. So what a dispatch reads and
+// what it writes lie in different buffers, and so do two values that it writes. Everything that a node reads or writes is
+// alive during all of its dispatches.
 import { bytes } from "../core/dims.ts";
 import type { Listing } from "./fuse.ts";
-import type { Value, Values } from "./graph.ts";
+import type { AnyNode, Kernel, Range, Value, Values } from "./graph.ts";
+import type { Target } from "./target.ts";
 import { type Block, mostAlive, pack, type Spot } from "./pack.ts";
 
 /** Where every temporary lives. */
@@ -24,34 +26,37 @@ export interface PlanOptions {
   readonly keep?: readonly Value[];
   /** Bytes of buffers that exist already, to be used first. */
   readonly arena?: readonly number[];
+  /** The kernels of a node, where they are made already; a node without kernels counts as one dispatch. */
+  readonly kernelsOf?: (node: AnyNode) => readonly Pick<Kernel, "read" | "write">[];
 }
 
 /** Give a place to every temporary of `graph`. */
 export function plan(
   graph: Pick<Listing, "nodes" | "places" | "target">,
-  { keep = [], arena = [] }: PlanOptions = {},
+  { keep = [], arena = [], kernelsOf = kernelsIfAny(graph.target) }: PlanOptions = {},
 ): Plan {
   const { alignment, maxBuffer } = graph.target;
   const born = new Map<Value, number>(), dies = new Map<Value, number>();
   const apart = new Map<Value, Set<number>>();
   const indexOf = new Map<Value, number>();
-  graph.nodes.forEach(({ inputs, outputs }, i) => {
-    for (const v of outputs as Values) {
+  for (const [i, node] of graph.nodes.entries()) {
+    for (const v of node.outputs as Values) {
       if (graph.places.has(v)) continue;
       indexOf.set(v, indexOf.size);
       born.set(v, i);
       apart.set(v, new Set());
     }
-    const temps = new Set([...inputs as Values, ...outputs as Values].filter((v) => born.has(v)));
-    for (const v of temps) {
-      dies.set(v, i);
-      for (const w of outputs as Values) {
-        if (v === w || !born.has(w)) continue;
-        apart.get(v)!.add(indexOf.get(w)!);
-        apart.get(w)!.add(indexOf.get(v)!);
+    for (const v of [...node.inputs as Values, ...node.outputs as Values]) if (born.has(v)) dies.set(v, i);
+    for (const { reads, writes } of dispatches(node, kernelsOf(node))) {
+      for (const v of [...reads, ...writes]) {
+        for (const w of writes) {
+          if (v === w || !born.has(v) || !born.has(w)) continue;
+          apart.get(v)!.add(indexOf.get(w)!);
+          apart.get(w)!.add(indexOf.get(v)!);
+        }
       }
     }
-  });
+  }
   for (const v of keep) dies.set(v, graph.nodes.length);
 
   const values = [...indexOf.keys()];
@@ -69,3 +74,24 @@ export function plan(
     lowerBytes: mostAlive(values.map((v) => ({ bytes: bytes(v), from: born.get(v)!, to: dies.get(v)! }))),
   };
 }
+
+/** The kernels of a node; none where the target is too small for them, which is for the compiler to say. */
+const kernelsIfAny = (target: Target) => (node: AnyNode): readonly Kernel[] => {
+  try {
+    return node.op.kernels(node, target);
+  } catch (error) {
+    if (error instanceof RangeError) return [];
+    throw error;
+  }
+};
+
+/** What each dispatch of a node reads and writes. */
+function dispatches(
+  { inputs, outputs }: AnyNode,
+  kernels: readonly Pick<Kernel, "read" | "write">[],
+): { readonly reads: Values; readonly writes: Values }[] {
+  if (kernels.length === 0) return [{ reads: inputs, writes: outputs }];
+  return kernels.map(({ read, write }) => ({ reads: read.map(valueOf), writes: write.map(valueOf) }));
+}
+
+const valueOf = (part: Value | Range): Value => "value" in part ? part.value : part;

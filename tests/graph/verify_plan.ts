@@ -27,7 +27,7 @@ export function verify(graph: Parameters<typeof plan>[0], options: PlanOptions =
     );
   }
   bufferBytes.forEach((n, i) => assert(n <= (arena[i] ?? maxBuffer), `buffer ${i} has ${n} bytes`));
-  graph.nodes.forEach(({ outputs, inputs }, now) => {
+  graph.nodes.forEach((node, now) => {
     const alive = temps.filter(({ born, dies }) => born <= now && now <= dies).map(({ v }) => ({
       v,
       ...spotOf.get(v)!,
@@ -37,10 +37,17 @@ export function verify(graph: Parameters<typeof plan>[0], options: PlanOptions =
       const next = alive[i + 1];
       assert(next?.buffer !== buffer || offset + bytes(v) <= next.offset, `${v.name} overlaps ${next?.v.name}`);
     }
-    const buffers = (list: Values) => list.map((v) => spotOf.get(v)?.buffer).filter((b) => b !== undefined);
-    const written = buffers(outputs as Values);
-    assertEquals(new Set(written).size, written.length, "outputs of one node share a buffer");
-    for (const b of buffers(inputs as Values)) assert(!written.includes(b), "a node reads and writes one buffer");
+    const kernels = node.op.kernels(node, graph.target);
+    const made = kernels.length > 0 ? kernels : [{ read: node.inputs as Values, write: node.outputs as Values }];
+    for (const { read, write } of made) {
+      const buffers = (list: typeof read) => {
+        const values = new Set(list.map((part) => "value" in part ? part.value : part));
+        return [...values].map((v) => spotOf.get(v)?.buffer).filter((b) => b !== undefined);
+      };
+      const written = buffers(write);
+      assertEquals(new Set(written).size, written.length, "outputs of one dispatch share a buffer");
+      for (const b of buffers(read)) assert(!written.includes(b), "a dispatch reads and writes one buffer");
+    }
   });
   const alive = graph.nodes.map((_, i) =>
     temps.filter(({ born, dies }) => born <= i && i <= dies).reduce((sum, { v }) => sum + bytes(v), 0)

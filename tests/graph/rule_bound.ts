@@ -1,0 +1,110 @@
+// What no plan of a schedule can go below, with WebGPU's rule that a dispatch reads and writes different buffers.
+//
+// Let L(n) be the bytes alive at node n. Take values q_1 … q_k that must lie in different buffers and are all alive at a
+// node m, and a node n at which none of them is. What is alive at both m and n lies where it lies, and adds to both
+// sides. Of the rest at n let l_i be what lies in the buffer of q_i: no two of it may be apart, and none from q_i. That
+// buffer has at least the larger of both loads, and every other one its load at n, so the buffers together have at least
+//
+//   L(n) + min over all choices of Σ_i max(0, bytes(q_i) − l_i)
+//
+// The bound is the largest over m, n and q (k = 1, 2, 3). It looks at two nodes at a time; the least memory may be more.
+import { bytes } from "../../src/core/dims.ts";
+import type { Kernel, Value, Values } from "../../src/graph/graph.ts";
+import type { plan } from "../../src/graph/plan.ts";
+
+/** A value with its life, and the values that must not share its buffer. */
+interface Item {
+  readonly size: number;
+  readonly from: number;
+  to: number;
+  readonly apart: Set<Item>;
+}
+
+/** The bound of a schedule in bytes; values below a hundredth of what is alive count as if no rule held for them. */
+export function ruleBound(graph: Parameters<typeof plan>[0]): number {
+  const { items, steps } = itemsOf(graph);
+  const alive = new Float64Array(steps);
+  for (const { size, from, to } of items) for (let t = from; t <= to; t++) alive[t]! += size;
+  let bound = Math.max(0, ...alive);
+  const large = items.filter(({ size }) => size >= bound / 100).sort((a, b) => b.size - a.size);
+  for (const q of cliques(large)) {
+    const sum = q.reduce((total, { size }) => total + size, 0);
+    const born = Math.max(...q.map(({ from }) => from)), dies = Math.min(...q.map(({ to }) => to));
+    for (let n = 0; n < steps; n++) {
+      if (alive[n]! + sum <= bound || q.some(({ from, to }) => from <= n && n <= to)) continue;
+      const m = n < born ? born : dies; // where most is alive at both
+      const moves = ({ from, to }: Item) => from <= n && n <= to && !(from <= m && m <= to);
+      const small = items.reduce((total, item) => total + (moves(item) && !large.includes(item) ? item.size : 0), 0);
+      const waste = leastWaste(q, large.filter(moves), { small, enough: bound - alive[n]! });
+      bound = Math.max(bound, alive[n]! + waste);
+    }
+  }
+  return bound;
+}
+
+/** Sets of one, two and three values that are pairwise apart. */
+function* cliques(items: readonly Item[]): Generator<Item[]> {
+  for (const [i, a] of items.entries()) {
+    yield [a];
+    for (const [j, b] of items.entries()) {
+      if (j <= i || !a.apart.has(b)) continue;
+      yield [a, b];
+      for (const c of items.slice(j + 1)) if (a.apart.has(c) && b.apart.has(c)) yield [a, b, c];
+    }
+  }
+}
+
+/**
+ * The least Σ max(0, q_i − l_i) over all ways to lay `items` beside them or elsewhere; `small` bytes lie anywhere. The
+ * search ends where no more than `enough` are wasted.
+ */
+function leastWaste(
+  q: readonly Item[],
+  items: readonly Item[],
+  { small, enough }: { readonly small: number; readonly enough: number },
+): number {
+  const beside: Item[][] = q.map(() => []), room = q.map(({ size }) => size);
+  let least = Infinity;
+  const go = (i: number, left: number) => {
+    const waste = room.reduce((total, bytes) => total + Math.max(0, bytes), 0);
+    if (least <= enough || Math.max(0, waste - left) >= least) return;
+    const item = items[i];
+    if (!item) {
+      least = Math.max(0, waste - left);
+      return;
+    }
+    for (const [k, list] of beside.entries()) {
+      if (room[k]! <= 0 || q[k]!.apart.has(item) || list.some((other) => other.apart.has(item))) continue;
+      list.push(item);
+      room[k]! -= item.size;
+      go(i + 1, left - item.size);
+      room[k]! += item.size;
+      list.pop();
+    }
+    go(i + 1, left - item.size);
+  };
+  go(0, small + items.reduce((total, { size }) => total + size, 0));
+  return least;
+}
+
+/** All temporaries of a graph, as verify_plan.ts defines their lives and the rule. */
+function itemsOf({ nodes, places, target }: Parameters<typeof plan>[0]): { items: readonly Item[]; steps: number } {
+  const items = new Map<Value, Item>();
+  for (const [i, node] of nodes.entries()) {
+    for (const v of node.outputs as Values) {
+      if (!places.has(v)) items.set(v, { size: bytes(v), from: i, to: i, apart: new Set() });
+    }
+    for (const v of node.inputs as Values) if (items.has(v)) items.get(v)!.to = i;
+    const itemOf = (part: Kernel["read"][number]) => items.get("value" in part ? part.value : part);
+    for (const { read, write } of node.op.kernels(node, target)) {
+      for (const v of [...read, ...write].map(itemOf)) {
+        for (const w of write.map(itemOf)) {
+          if (!v || !w || v === w) continue;
+          v.apart.add(w);
+          w.apart.add(v);
+        }
+      }
+    }
+  }
+  return { items: [...items.values()], steps: nodes.length };
+}
