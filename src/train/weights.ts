@@ -7,7 +7,6 @@ import { pack } from "../io/packing.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Formats } from "./formats.ts";
 import type { Inventory } from "./leaves.ts";
-import { putWeight, type Stacks } from "./stacks.ts";
 
 /** Names listed in an error before it says how many more there are. */
 const LISTED = 10;
@@ -100,8 +99,6 @@ export function unusedTensors(folder: ModelFolder, names: ReadonlyMap<string, st
 export interface UploadOptions {
   readonly names: ReadonlyMap<string, string>;
   readonly formats: Formats;
-  /** Weights that share a buffer. */
-  readonly stacks: Stacks;
 }
 
 /**
@@ -112,7 +109,7 @@ export interface UploadOptions {
 export async function uploadWeights(
   folder: ModelFolder,
   store: Store,
-  { names, formats, stacks }: UploadOptions,
+  { names, formats }: UploadOptions,
 ): Promise<void> {
   for (const [name, stored] of names) {
     const format = formats.get(name);
@@ -122,7 +119,7 @@ export async function uploadWeights(
     }
     const values = await folder.read(stored);
     if (format) checkRange(name, format, values, folder.path);
-    await putWeight(store, stacks, name, format ? pack(format, values) : values);
+    await put(store, name, format ? pack(format, values) : values);
   }
 }
 
