@@ -1,7 +1,8 @@
 // A data set: the rows of a file as token ids and labels, with a report that hides nothing. Every row ends as an
 // example or in a count of the report.
-import { DataError, UsageError } from "../core/errors.ts";
+import { DataError } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
+import { checkBounds, checkTokens } from "./check_reading.ts";
 import { encodePiece, encodeSample, endOfStream, pack } from "./encode.ts";
 import { type Example, IGNORE, trainedTokens } from "./labels.ts";
 import { findSplit, readSamples, type Sample } from "./rows.ts";
@@ -161,7 +162,7 @@ async function encodeAll(
     const { doubledBos, ...whole } = stream
       ? encodePiece(sample, tokenizer, { first: counts.rows === 0 })
       : encodeSample(sample, tokenizer);
-    checkRange(whole, place);
+    checkTokens(whole.ids, place);
     const example = packing ? whole : fit(whole, place);
     const lost = whole.ids.length - example.ids.length;
     counts.rows++;
@@ -174,7 +175,7 @@ async function encodeAll(
   }
   if (stream) {
     const end = endOfStream(tokenizer);
-    checkRange(end, options);
+    checkTokens(end.ids, options);
     examples.push(end);
   }
   return { ...counts, examples: packing ? trainable(pack(examples, maxLength)) : examples };
@@ -195,19 +196,6 @@ function fit(example: Example, options: EncodeAllOptions & { readonly line: numb
   throw new DataError("data/too-long", message, { path, line, hint: "Raise the length, or let rows be truncated." });
 }
 
-function checkRange(
-  { ids }: Example,
-  { vocabSize = Infinity, path, line }: { readonly vocabSize?: number; readonly path: string; readonly line?: number },
-): void {
-  const id = ids.find((id) => id >= vocabSize);
-  if (id === undefined) return;
-  throw new DataError("data/token-range", `Cannot use a token as it has id ${id}: the model has ${vocabSize} rows`, {
-    path,
-    ...line === undefined ? {} : { line },
-    hint: "The tokenizer belongs to another model, or tokens were added without resizing the embedding.",
-  });
-}
-
 function measure(
   examples: readonly Example[],
   { eosIds }: Tokenizer,
@@ -224,13 +212,6 @@ function measure(
 }
 
 function checkOptions({ positions = Infinity, maxLength = Math.min(1024, positions), limit }: DatasetOptions): number {
-  if (!Number.isInteger(maxLength) || maxLength < 2 || maxLength > positions) {
-    const most = positions === Infinity ? "" : ` and at most ${positions}, the positions of the model`;
-    const message = `Cannot use a length as it must be an integer of at least 2${most}: received ${maxLength}`;
-    throw new UsageError("usage/max-length", message);
-  }
-  if (limit !== undefined && !(limit >= 1)) {
-    throw new UsageError("usage/limit", `Cannot read rows as the limit must be at least 1: received ${limit}`);
-  }
+  checkBounds({ length: maxLength, least: 2, positions, limit });
   return maxLength;
 }

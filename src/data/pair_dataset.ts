@@ -1,6 +1,7 @@
 // A data set of texts that are written from others, for encoder-decoders: the source in the tokenizer's frame, the target
 // with its end token. Every row ends as an example or in a count of the report.
-import { DataError, UsageError } from "../core/errors.ts";
+import { DataError } from "../core/errors.ts";
+import { checkBounds, checkTokens } from "./check_reading.ts";
 import type { Dataset, DatasetReport } from "./dataset.ts";
 import { frameOf } from "./frame.ts";
 import { type Example, IGNORE } from "./labels.ts";
@@ -83,7 +84,7 @@ export async function loadPairDataset(path: string, options: PairDatasetOptions)
       continue;
     }
     const { example, lost } = encodePair(row, { ...options, ...lengths, sourcePrefix });
-    checkRange(example, { ...options, path: file, line });
+    checkTokens([...example.ids, ...example.target!], { ...options, path: file, line });
     rows.push(row);
     examples.push(example);
     if (lost > 0) counts.truncated++;
@@ -119,18 +120,6 @@ function encodePair(
   };
 }
 
-function checkRange(
-  { ids, target }: Example,
-  { vocabSize = Infinity, path, line }: { readonly vocabSize?: number; readonly path: string; readonly line: number },
-): void {
-  const id = [...ids, ...target!].find((id) => id >= vocabSize);
-  if (id === undefined) return;
-  throw new DataError("data/token-range", `Cannot use a token as it has id ${id}: the model has ${vocabSize} rows`, {
-    ...{ path, line },
-    hint: "The tokenizer belongs to another model.",
-  });
-}
-
 function measure(
   examples: readonly Example[],
   { eosIds }: Tokenizer,
@@ -154,14 +143,6 @@ function checkLengths(
 ): { readonly maxLength: number; readonly maxTargetLength: number } {
   const { positions = Infinity, maxLength = Math.min(1024, positions), limit } = options;
   const { maxTargetLength = Math.min(MAX_TARGET, positions) } = options;
-  for (const length of [maxLength, maxTargetLength]) {
-    if (Number.isInteger(length) && length >= 2 && length <= positions) continue;
-    const most = positions === Infinity ? "" : ` and at most ${positions}, the positions of the model`;
-    const message = `Cannot use a length as it must be an integer of at least 2${most}: received ${length}`;
-    throw new UsageError("usage/max-length", message);
-  }
-  if (limit !== undefined && !(limit >= 1)) {
-    throw new UsageError("usage/limit", `Cannot read rows as the limit must be at least 1: received ${limit}`);
-  }
+  for (const length of [maxLength, maxTargetLength]) checkBounds({ length, least: 2, positions, limit });
   return { maxLength, maxTargetLength };
 }

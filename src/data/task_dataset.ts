@@ -2,6 +2,7 @@
 // found in the rows, or those of the model. Every row ends as an example or in a count of the report.
 import { DataError, UsageError } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
+import { checkBounds, checkTokens } from "./check_reading.ts";
 import { encodeHidden, encodeQuestion, encodeText, encodeWords, type TaskExample } from "./encode_task.ts";
 import type { JsonObject } from "./json.ts";
 import { type Example, IGNORE } from "./labels.ts";
@@ -123,7 +124,7 @@ export async function loadTaskDataset(
     }
     if (made.length === 0) counts.dropped++;
     for (const { example, lost, ...source } of made) {
-      checkRange(example, { ...options, path: file, line: row.line });
+      checkTokens(example.ids, { ...options, path: file, line: row.line });
       examples.push(example);
       sources.push({ ...source, row: kept.length });
       if (lost > 0) counts.truncated++;
@@ -190,18 +191,6 @@ function maskRule(options: TaskDatasetOptions): MaskRule | undefined {
   return { maskId: tokenizer.maskId, vocabSize, specialIds: tokenizer.specialIds, probability: maskProbability };
 }
 
-function checkRange(
-  { ids }: Example,
-  { vocabSize = Infinity, path, line }: { readonly vocabSize?: number; readonly path: string; readonly line: number },
-): void {
-  const id = ids.find((id) => id >= vocabSize);
-  if (id === undefined) return;
-  throw new DataError("data/token-range", `Cannot use a token as it has id ${id}: the model has ${vocabSize} rows`, {
-    ...{ path, line },
-    hint: "The tokenizer belongs to another model.",
-  });
-}
-
 function measure(
   examples: readonly Example[],
   { names, kind }: LabelSet,
@@ -231,13 +220,6 @@ function measure(
 function checkLength(
   { positions = Infinity, maxLength = Math.min(512, positions), limit }: TaskDatasetOptions,
 ): number {
-  if (!Number.isInteger(maxLength) || maxLength < 8 || maxLength > positions) {
-    const most = positions === Infinity ? "" : ` and at most ${positions}, the positions of the model`;
-    const message = `Cannot use a length as it must be an integer of at least 8${most}: received ${maxLength}`;
-    throw new UsageError("usage/max-length", message);
-  }
-  if (limit !== undefined && !(limit >= 1)) {
-    throw new UsageError("usage/limit", `Cannot read rows as the limit must be at least 1: received ${limit}`);
-  }
+  checkBounds({ length: maxLength, least: 8, positions, limit });
   return maxLength;
 }
