@@ -1,26 +1,12 @@
 // Gradients of every family of decoders against the reference, and texts written with caches against whole passes.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { generateIds, loadModel, type Model, UsageError } from "../../mod.ts";
-import type { GraftDevice } from "../../mod.ts";
+import { generateIds, UsageError } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
-import { withFolder } from "../temp_folder.ts";
 import { type GradientCheck, gradientErrors } from "./central_differences.ts";
 import { DECODERS } from "./families.ts";
-import { randomWeights, worstDifference, writeModel } from "./folder.ts";
+import { randomWeights, worstDifference } from "./folder.ts";
 import { referenceLogits } from "./reference.ts";
-
-async function withModel(
-  device: GraftDevice,
-  config: Readonly<Record<string, unknown>>,
-  act: (model: Model) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    await writeModel(`${folder}/m`, config);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model);
-    model.destroy();
-  });
-}
+import { withModel } from "./with_model.ts";
 
 const text = (length: number, seed: number) => Array.from({ length }, (_, t) => (seed + 7 * t * t + 3 * t) % 61);
 const input_ids = [text(11, 5), text(11, 11)];

@@ -1,27 +1,13 @@
 // Logits of every kind of configuration against the float64 reference, and how padding and positions act.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConfigError, type GraftDevice, loadModel, type Model } from "../../mod.ts";
+import { ConfigError, loadModel, type Model } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
 import { FAMILIES } from "./families.ts";
-import { fixture, GPT2, LLAMA, randomWeights, worstDifference, writeModel } from "./folder.ts";
-import { withFolder } from "../temp_folder.ts";
-import { referenceLogits, referenceLoss, type ReferenceModel } from "./reference.ts";
+import { fixture, GPT2, LLAMA, worstDifference } from "./folder.ts";
+import { referenceLogits, referenceLoss } from "./reference.ts";
+import { withModel } from "./with_model.ts";
 
 const row = (length: number, start = 7): number[] => Array.from({ length }, (_, t) => (start * (t + 3) + t * t) % 61);
-
-async function withModel(
-  device: GraftDevice,
-  config: Readonly<Record<string, unknown>>,
-  act: (model: Model, reference: ReferenceModel) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    const weights = randomWeights(config);
-    await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model, { config, weights: new Map([...weights].map(([name, { data }]) => [name, data])) });
-    model.destroy();
-  });
-}
 
 /** Row `b` of logits [B, T, V]. */
 async function logitsOf(model: Model, batch: Parameters<Model["forward"]>[0]): Promise<Float32Array[]> {

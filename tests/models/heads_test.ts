@@ -1,8 +1,7 @@
 // Encoders and heads against the float64 reference: logits of every task, padding, and gradients of trained heads.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type Batch, ConfigError, type GraftDevice, loadModel, lora, type Model, prefixTuning } from "../../mod.ts";
+import { type Batch, ConfigError, lora, prefixTuning } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
-import { withFolder } from "../temp_folder.ts";
 import {
   binaryCrossEntropy,
   crossEntropy,
@@ -11,27 +10,14 @@ import {
   tokenLogits,
   vocabularyLogits,
 } from "./encoder_reference.ts";
-import { BERT, DISTILBERT, GPT2, LLAMA, randomWeights, ROBERTA, worstDifference, writeModel } from "./folder.ts";
+import { BERT, DISTILBERT, GPT2, LLAMA, ROBERTA, worstDifference } from "./folder.ts";
 import { referenceLogits, type ReferenceModel } from "./reference.ts";
+import { withModel } from "./with_model.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 const labels = (...names: string[]) => ({ id2label: Object.fromEntries(names.map((name, i) => [i, name])) });
 const row = (length: number, start = 7): number[] =>
   Array.from({ length }, (_, t) => 2 + (start * (t + 3) + t * t) % 59);
-
-async function withModel(
-  device: GraftDevice,
-  config: Config,
-  act: (model: Model, reference: ReferenceModel) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    const weights = randomWeights(config);
-    await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model, { config, weights: new Map([...weights].map(([name, { data }]) => [name, data])) });
-    model.destroy();
-  });
-}
 
 const families = { Bert: BERT, Roberta: ROBERTA, DistilBert: DISTILBERT } as const;
 

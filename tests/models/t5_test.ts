@@ -1,24 +1,14 @@
 // T5 against the float64 reference: logits of every form, padding on both sides, and gradients of all weights.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import {
-  type Batch,
-  ConfigError,
-  createModel,
-  type GraftDevice,
-  loadModel,
-  type Model,
-  prefixTuning,
-  train,
-  UsageError,
-} from "../../mod.ts";
+import { type Batch, ConfigError, createModel, loadModel, prefixTuning, train, UsageError } from "../../mod.ts";
 import { normal, randomKey } from "../../src/core/random.ts";
 import { architectureOf } from "../../src/models/mod.ts";
 import { taskOf } from "../../src/objectives/tasks.ts";
 import { gpuTest } from "../device.ts";
 import { withFolder } from "../temp_folder.ts";
 import { randomWeights, T5, worstDifference, writeModel } from "./folder.ts";
-import type { ReferenceModel } from "./reference.ts";
 import { t5Logits, t5Loss } from "./t5_reference.ts";
+import { withModel } from "./with_model.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 
@@ -58,20 +48,6 @@ const batch: Batch = {
   attention_mask: pairs.map(({ mask }) => mask),
   labels: pairs.map(({ labels }) => labels),
 };
-
-async function withModel(
-  device: GraftDevice,
-  config: Config,
-  act: (model: Model, reference: ReferenceModel) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    const weights = randomWeights(config);
-    await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model, { config, weights: new Map([...weights].map(([name, { data }]) => [name, data])) });
-    model.destroy();
-  });
-}
 
 for (const [name, config] of Object.entries(configs)) {
   gpuTest(

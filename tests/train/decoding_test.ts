@@ -1,28 +1,15 @@
 // Prompts read in chunks give what forward() gives, whatever their lengths; caches are of the needed size and reused.
 import { assert, assertEquals } from "@std/assert";
-import { generateIds, type GraftDevice, loadModel, type Model } from "../../mod.ts";
+import { generateIds } from "../../mod.ts";
 import { read, run, write } from "../../src/gpu/executable.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { prefillSequence } from "../../src/nn/prefill_sequence.ts";
 import { causalLmLogits } from "../../src/objectives/causal_lm.ts";
 import { modelScope, program } from "../../src/train/programs.ts";
 import { gpuTest } from "../device.ts";
-import { GPT2, LLAMA, writeModel } from "../models/folder.ts";
+import { GPT2, LLAMA } from "../models/folder.ts";
 import { relativeError } from "../ops/harness.ts";
-import { withFolder } from "../temp_folder.ts";
-
-async function withRandom(
-  device: GraftDevice,
-  config: Readonly<Record<string, unknown>>,
-  act: (model: Model) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    await writeModel(`${folder}/m`, config);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model);
-    model.destroy();
-  });
-}
+import { withModel } from "../models/with_model.ts";
 
 const text = (length: number, seed: number) => Array.from({ length }, (_, t) => (seed + 7 * t * t + 3 * t) % 61);
 
@@ -31,7 +18,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2]] as const) {
     gpuTest(
       `${name}, ${kind}: logits of chunks are those of forward()`,
       (device) =>
-        withRandom(device, config, async (model) => {
+        withModel(device, config, async (model) => {
           const { state } = model;
           const S = 2, C = 8, Tmax = 24, V = 61;
           const texts = [text(Tmax, 5), text(Tmax, 11)];
@@ -66,7 +53,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2]] as const) {
   gpuTest(
     `${name}: prompts of one chunk and of many, side by side and alone`,
     (device) =>
-      withRandom(device, config, async (model) => {
+      withModel(device, config, async (model) => {
         const prompts = [2, 36, 17, 1, 33, 9].map((length, s) => text(length, s));
         const options = { maxNewTokens: 4, repetitionPenalty: 1.2 };
         const together = await generateIds(model, prompts, options);
@@ -92,7 +79,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2]] as const) {
 gpuTest(
   "caches have the needed length, serve the next generation, and make room for other sizes",
   (device) =>
-    withRandom(device, { ...LLAMA, max_position_embeddings: 512 }, async (model) => {
+    withModel(device, { ...LLAMA, max_position_embeddings: 512 }, async (model) => {
       const { store, programs } = model.state;
       const caches = () => [...store.buffers.keys()].filter((name) => name.startsWith("generate "));
       await generateIds(model, [[5, 17, 3]], { maxNewTokens: 10 });

@@ -14,19 +14,7 @@ import { gpuTest } from "../device.ts";
 import { fixture, GPT2, LLAMA, randomWeights, writeModel } from "../models/folder.ts";
 import { withFolder } from "../temp_folder.ts";
 import { sharedFolder } from "../shared.ts";
-
-async function withRandom(
-  device: GraftDevice,
-  config: Readonly<Record<string, unknown>>,
-  act: (model: Model) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    await writeModel(`${folder}/m`, config);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model);
-    model.destroy();
-  });
-}
+import { withModel } from "../models/with_model.ts";
 
 /** The likeliest next token after `ids`, by a whole forward pass. */
 async function likeliest(model: Model, ids: readonly number[], adjust = (logits: Float32Array) => logits) {
@@ -41,7 +29,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2], ["qwen3", QWEN3]
   gpuTest(
     `${name}: greedy tokens are the likeliest of forward(), alone and beside prompts of other lengths`,
     (device) =>
-      withRandom(device, config, async (model) => {
+      withModel(device, config, async (model) => {
         const prompts = [[5, 17, 3], [9], [44, 2, 31, 8, 20, 1, 7]];
         const together = await generateIds(model, prompts, { maxNewTokens: 12 });
         for (const [i, prompt] of prompts.entries()) {
@@ -71,7 +59,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2], ["qwen3", QWEN3]
   gpuTest(
     `${name}: a continuation ends at its count or at the last position`,
     (device) =>
-      withRandom(device, config, async (model) => {
+      withModel(device, config, async (model) => {
         const lengths = async (prompts: number[][], maxNewTokens: number) =>
           (await generateIds(model, prompts, { maxNewTokens })).map((ids) => ids.length);
         assertEquals(await lengths([[1], [1, 2, 3]], 1), [1, 1]);
@@ -107,7 +95,7 @@ for (const [name, config] of [["llama", LLAMA], ["gpt2", GPT2], ["qwen3", QWEN3]
 gpuTest(
   "sampling: a seed repeats itself, the likeliest of one is greedy, few candidates stay likely",
   (device) =>
-    withRandom(device, LLAMA, async (model) => {
+    withModel(device, LLAMA, async (model) => {
       const write = async (options: GenerateOptions) =>
         (await generateIds(model, [[5, 17, 3]], { maxNewTokens: 16, ...options }))[0]!;
       const greedy = await write({});
@@ -129,7 +117,7 @@ gpuTest(
 gpuTest(
   "drawn texts depend on their prompt, seed and number, not on those beside them",
   (device) =>
-    withRandom(device, LLAMA, async (model) => {
+    withModel(device, LLAMA, async (model) => {
       const prompts = [[5, 17, 3], [9], [44, 2, 31, 8, 20, 1, 7], [9]];
       const options = { maxNewTokens: 12, temperature: 1.5, topP: 0.95, seed: 3 };
       const together = await generateIds(model, prompts, options);
@@ -159,7 +147,7 @@ gpuTest(
 gpuTest(
   "end tokens of the options end a text, but not before its least length",
   (device) =>
-    withRandom(device, GPT2, async (model) => {
+    withModel(device, GPT2, async (model) => {
       const prompts = [[5, 17, 3], [9]];
       const free = await generateIds(model, prompts, { maxNewTokens: 12 });
       const ends = [free[0]![4]!, free[1]![2]!];
@@ -187,7 +175,7 @@ gpuTest(
 );
 
 gpuTest("two continuations at once do not disturb each other", (device) =>
-  withRandom(device, LLAMA, async (model) => {
+  withModel(device, LLAMA, async (model) => {
     const prompts = [[5, 17, 3], [9, 30, 2]];
     const alone = [];
     for (const prompt of prompts) alone.push((await generateIds(model, [prompt], { maxNewTokens: 30 }))[0]);
