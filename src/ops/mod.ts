@@ -91,7 +91,6 @@ export {
   linearCrossEntropyRows,
   type LinearCrossEntropyRowsOptions,
 } from "./linear_cross_entropy.ts";
-export { logSoftmax } from "./log_softmax.ts";
 export { loraLinear, type LoraLinearOptions } from "./lora_linear.ts";
 export { lead, leadAt, type LeadOptions } from "./lead.ts";
 export { linear, type LinearOptions, matmul, type MatmulOptions } from "./matmul.ts";
@@ -108,7 +107,7 @@ export { scaleColumns, scaleRows } from "./scale_columns.ts";
 export { mse, type MseOptions } from "./mse.ts";
 export { sliceColumns, type SliceColumnsOptions } from "./slice_columns.ts";
 export { softcap } from "./softcap.ts";
-export { softmax } from "./softmax.ts";
+export { logSoftmax, softmax } from "./softmax.ts";
 export { recordTokenScores, type TokenScoreInputs } from "./token_scores.ts";
 export { dot, mean, rowSum, sum } from "./sum.ts";
 export { embeddingReplaced, replaceRows, type TokenRows } from "./token_rows.ts";

@@ -1,4 +1,4 @@
-import { logSoftmax } from "../../src/ops/log_softmax.ts";
+import { logSoftmax } from "../../src/ops/softmax.ts";
 import { type Numbers, type OpCase, opTable } from "./harness.ts";
 import { classes, rowsOf } from "./rows.ts";
 
