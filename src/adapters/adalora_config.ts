@@ -1,6 +1,5 @@
 // AdaLoRA's settings and their form in adapter_config.json (peft/tuners/adalora/config.py).
 import {
-  type ConfigBase,
   type ConfigFile,
   configFile,
   count,
@@ -8,17 +7,14 @@ import {
   type Field,
   type FieldsOf,
   flag,
-  layers,
-  modules,
-  names,
   oneOf,
   real,
   share,
 } from "./fields.ts";
-import type { ModuleNames } from "./targets.ts";
+import { LAYERED_FIELDS, type LayeredConfig } from "./targeted.ts";
 
 /** Settings of AdaLoRA, complete. */
-export interface AdaloraConfig extends ConfigBase {
+export interface AdaloraConfig extends LayeredConfig {
   readonly type: "ADALORA";
   /** Mean rank of a target at the end. */
   readonly targetRank: number;
@@ -41,12 +37,7 @@ export interface AdaloraConfig extends ConfigBase {
   /** Numerator of the scale, over the initial rank. */
   readonly alpha: number;
   readonly dropout: number;
-  readonly targetModules: ModuleNames;
-  readonly excludeModules: ModuleNames;
-  readonly layersToTransform: number | readonly number[] | null;
-  readonly layersPattern: ModuleNames;
   readonly bias: "none" | "all" | "lora_only";
-  readonly modulesToSave: readonly string[];
   readonly init: boolean;
   /** `<path>.lora_E` → which of the singular values are left; null before the first allocation. */
   readonly rankPattern: Readonly<Record<string, readonly boolean[]>> | null;
@@ -82,12 +73,8 @@ const FIELDS: FieldsOf<AdaloraConfig> = {
   totalSteps: countOrNull("total_step"),
   alpha: real("lora_alpha", 8),
   dropout: share("lora_dropout"),
-  targetModules: modules("target_modules"),
-  excludeModules: modules("exclude_modules"),
-  layersToTransform: layers("layers_to_transform"),
-  layersPattern: modules("layers_pattern"),
+  ...LAYERED_FIELDS,
   bias: oneOf("bias", ["none", "all", "lora_only"], "none"),
-  modulesToSave: names("modules_to_save"),
   init: flag("init_lora_weights", true),
   rankPattern,
 };

@@ -1,26 +1,22 @@
 // IA3's settings and their form in adapter_config.json (peft/tuners/ia3/config.py).
-import { type ConfigBase, type ConfigFile, configFile, type FieldsOf, flag, modules, names } from "./fields.ts";
+import { type ConfigFile, configFile, type FieldsOf, flag, modules } from "./fields.ts";
+import { TARGETED_FIELDS, type TargetedConfig } from "./targeted.ts";
 import type { ModuleNames } from "./targets.ts";
 
 /** Settings of IA3, complete. */
-export interface Ia3Config extends ConfigBase {
+export interface Ia3Config extends TargetedConfig {
   readonly type: "IA3";
   /** Linear maps that are rescaled. */
   readonly targetModules: ModuleNames;
-  readonly excludeModules: ModuleNames;
   /** Those of the targets whose input is rescaled, not the output. */
   readonly feedforwardModules: ModuleNames;
-  /** Modules that are trained in full. */
-  readonly modulesToSave: readonly string[];
   /** Start as the base; random factors around one otherwise. */
   readonly init: boolean;
 }
 
 const FIELDS: FieldsOf<Ia3Config> = {
-  targetModules: modules("target_modules"),
-  excludeModules: modules("exclude_modules"),
+  ...TARGETED_FIELDS,
   feedforwardModules: modules("feedforward_modules"),
-  modulesToSave: names("modules_to_save"),
   init: flag("init_ia3_weights", true),
 };
 

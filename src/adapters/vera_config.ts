@@ -1,20 +1,6 @@
 // VeRA's settings and their form in adapter_config.json (peft/tuners/vera/config.py).
-import {
-  type ConfigBase,
-  type ConfigFile,
-  configFile,
-  count,
-  type Field,
-  type FieldsOf,
-  flag,
-  layers,
-  modules,
-  names,
-  oneOf,
-  real,
-  share,
-} from "./fields.ts";
-import type { ModuleNames } from "./targets.ts";
+import { type ConfigFile, configFile, count, type Field, type FieldsOf, flag, oneOf, real, share } from "./fields.ts";
+import { LAYERED_FIELDS, type LayeredConfig } from "./targeted.ts";
 
 /** PyTorch's random numbers cannot be drawn here, so that a file without its projections is of no use. */
 const saved: Field<boolean> = {
@@ -24,14 +10,10 @@ const saved: Field<boolean> = {
 };
 
 /** Settings of VeRA, complete. */
-export interface VeraConfig extends ConfigBase {
+export interface VeraConfig extends LayeredConfig {
   readonly type: "VERA";
   /** R, rows of the shared projections. */
   readonly rank: number;
-  readonly targetModules: ModuleNames;
-  readonly excludeModules: ModuleNames;
-  readonly layersToTransform: number | readonly number[] | null;
-  readonly layersPattern: ModuleNames;
   /** Seed of the shared projections. */
   readonly projectionKey: number;
   readonly saveProjection: boolean;
@@ -40,7 +22,6 @@ export interface VeraConfig extends ConfigBase {
   /** First value of the factors between the projections. */
   readonly dInitial: number;
   readonly bias: "none" | "all" | "vera_only";
-  readonly modulesToSave: readonly string[];
   readonly init: boolean;
   /** Widths of the shared projections: the largest of all targets. */
   readonly size?: { readonly In: number; readonly Out: number };
@@ -48,16 +29,12 @@ export interface VeraConfig extends ConfigBase {
 
 const FIELDS: FieldsOf<VeraConfig> = {
   rank: count("r", 256),
-  targetModules: modules("target_modules"),
-  excludeModules: modules("exclude_modules"),
-  layersToTransform: layers("layers_to_transform"),
-  layersPattern: modules("layers_pattern"),
+  ...LAYERED_FIELDS,
   projectionKey: count("projection_prng_key", 0, 0),
   saveProjection: saved,
   dropout: share("vera_dropout"),
   dInitial: real("d_initial", 0.1),
   bias: oneOf("bias", ["none", "all", "vera_only"], "none"),
-  modulesToSave: names("modules_to_save"),
   init: flag("init_weights", true),
 };
 
