@@ -7,6 +7,7 @@ import { architectureOf, models } from "../../src/models/mod.ts";
 import { gpuTest } from "../device.ts";
 import { bits, GPT2, LLAMA, randomWeights, type Weights, writeModel } from "./folder.ts";
 import { withFolder } from "../temp_folder.ts";
+import { withModel } from "./with_model.ts";
 
 const fields = (config: Readonly<Record<string, unknown>>): string[] => {
   const { code, problems } = assertThrows(() => architectureOf(config), ConfigError);
@@ -145,14 +146,12 @@ gpuTest("weights of f32, f16 and bf16, whole and in shards, are the rounded ones
   }
 });
 
-gpuTest("a GPT-2 without the prefix of its language model is the same", (device) =>
-  withFolder(async (folder) => {
-    const weights = randomWeights(GPT2);
-    await writeModel(`${folder}/bare`, GPT2, renamed(weights, (name) => name.replace("transformer.", "")));
-    const model = await loadModel(device, `${folder}/bare`);
+gpuTest("a GPT-2 without the prefix of its language model is the same", (device) => {
+  const weights = randomWeights(GPT2);
+  return withModel(device, GPT2, async (model) => {
     for (const [name, data] of await model.weights()) assertEquals(bits(data), bits(weights.get(name)!.data), name);
-    model.destroy();
-  }));
+  }, { weights: renamed(weights, (name) => name.replace("transformer.", "")) });
+});
 
 gpuTest(
   "missing and misshaped tensors are listed, surplus ones are warned of, and nothing stays allocated",

@@ -1,22 +1,31 @@
 // A model with random weights, loaded from a folder that is removed afterwards.
 import type { GraftDevice } from "../../src/gpu/device.ts";
-import { loadModel } from "../../src/train/load.ts";
+import { loadModel, type LoadModelOptions } from "../../src/train/load.ts";
 import type { Model } from "../../src/train/model.ts";
 import { withFolder } from "../temp_folder.ts";
-import { randomWeights, writeModel } from "./folder.ts";
+import { randomWeights, type Weights, writeModel } from "./folder.ts";
 import type { ReferenceModel } from "./reference.ts";
 
-/** Run `act` with the model of a config.json, and with its weights for a reference. */
+/** Options of {@linkcode withModel}. */
+export interface WithModelOptions extends LoadModelOptions {
+  /** Random ones by default. */
+  readonly weights?: Weights;
+}
+
+/** Run `act` with the model of a config.json, with its weights for a reference, and with the folder that has it as `m`. */
 export async function withModel(
   device: GraftDevice,
   config: Readonly<Record<string, unknown>>,
-  act: (model: Model, reference: ReferenceModel) => Promise<void>,
+  act: (model: Model, reference: ReferenceModel, folder: string) => Promise<void>,
+  { weights = randomWeights(config), ...options }: WithModelOptions = {},
 ): Promise<void> {
   await withFolder(async (folder) => {
-    const weights = randomWeights(config);
     await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model, { config, weights: new Map([...weights].map(([name, { data }]) => [name, data])) });
-    model.destroy();
+    const model = await loadModel(device, `${folder}/m`, options);
+    try {
+      await act(model, { config, weights: new Map([...weights].map(([name, { data }]) => [name, data])) }, folder);
+    } finally {
+      model.destroy();
+    }
   });
 }

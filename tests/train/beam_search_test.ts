@@ -7,9 +7,9 @@ import { put } from "../../src/gpu/store.ts";
 import { searchBeams } from "../../src/train/beam_search.ts";
 import { causalDecoder } from "../../src/train/decoder.ts";
 import { gpuTest } from "../device.ts";
-import { fixture, GPT2, LLAMA, randomWeights, writeModel } from "../models/folder.ts";
+import { fixture, GPT2, LLAMA, randomWeights } from "../models/folder.ts";
 import type { ReferenceModel } from "../models/reference.ts";
-import { withFolder } from "../temp_folder.ts";
+import { withModel } from "../models/with_model.ts";
 import { referenceBeams, type ReferenceRules } from "./beam_reference.ts";
 
 /** A model that is unsure of its next token, so that beams meet and part. */
@@ -18,17 +18,12 @@ async function withUnsure(
   config: Readonly<Record<string, unknown>>,
   act: (model: Model, reference: ReferenceModel) => Promise<void>,
 ): Promise<void> {
-  await withFolder(async (folder) => {
-    const weights = randomWeights(config);
-    for (const name of ["lm_head.weight", "transformer.ln_f.weight", "transformer.ln_f.bias"]) {
-      const tensor = weights.get(name);
-      if (tensor) { for (let i = 0; i < tensor.data.length; i++) tensor.data[i]! *= 0.2; }
-    }
-    await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model, { config, weights: new Map([...weights].map(([name, { data }]) => [name, data])) });
-    model.destroy();
-  });
+  const weights = randomWeights(config);
+  for (const name of ["lm_head.weight", "transformer.ln_f.weight", "transformer.ln_f.bias"]) {
+    const tensor = weights.get(name);
+    if (tensor) { for (let i = 0; i < tensor.data.length; i++) tensor.data[i]! *= 0.2; }
+  }
+  await withModel(device, config, act, { weights });
 }
 
 const search = (model: Model, prompts: readonly (readonly number[])[], options: GenerateOptions) =>

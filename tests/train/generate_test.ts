@@ -11,8 +11,7 @@ import {
 import { UsageError } from "../../src/core/errors.ts";
 import { tiny } from "../data/tiny_tokenizer.ts";
 import { gpuTest } from "../device.ts";
-import { fixture, GPT2, LLAMA, randomWeights, writeModel } from "../models/folder.ts";
-import { withFolder } from "../temp_folder.ts";
+import { fixture, GPT2, LLAMA, randomWeights } from "../models/folder.ts";
 import { sharedFolder } from "../shared.ts";
 import { withModel } from "../models/with_model.ts";
 
@@ -188,18 +187,15 @@ async function parrot(device: GraftDevice, text: string, act: (model: Model) => 
   const ids = tiny.encode(text);
   const V = 262, D = 264;
   const config = { ...GPT2, vocab_size: V, n_embd: D, n_layer: 1, n_head: 33, n_inner: 8, tie_word_embeddings: false };
-  await withFolder(async (folder) => {
-    const zeros = (shape: number[]) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
-    const weights = new Map([...randomWeights(config)].map(([name, { shape }]) => [name, zeros([...shape])]));
-    weights.get("transformer.ln_f.weight")!.data.fill(1);
-    for (let id = 0; id < V; id++) weights.get("transformer.wte.weight")!.data[id * D + id] = 1;
-    ids.forEach((id, i) => weights.get("lm_head.weight")!.data[ids[(i + 1) % ids.length]! * D + id] = 1);
-    await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`);
+  const weights = randomWeights(config);
+  for (const { data } of weights.values()) data.fill(0);
+  weights.get("transformer.ln_f.weight")!.data.fill(1);
+  for (let id = 0; id < V; id++) weights.get("transformer.wte.weight")!.data[id * D + id] = 1;
+  ids.forEach((id, i) => weights.get("lm_head.weight")!.data[ids[(i + 1) % ids.length]! * D + id] = 1);
+  await withModel(device, config, (model) => {
     Object.assign(model.state, { tokenizer: () => tiny, tokenizerOrNone: tiny });
-    await act(model);
-    model.destroy();
-  });
+    return act(model);
+  }, { weights });
 }
 
 gpuTest(

@@ -1,7 +1,7 @@
 // Models whose frozen weights are packed: the same numbers as the float64 reference of the unpacked weights, adapters
 // that train over them, merging into the full weights, and folders that are quantized on disk.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { evaluate, type GraftDevice, loadModel, lora, type Model, train } from "../../mod.ts";
+import { evaluate, loadModel, lora, type Model, train } from "../../mod.ts";
 import { bytes, type PackedDType } from "../../src/core/dims.ts";
 import { ModelError, UsageError } from "../../src/core/errors.ts";
 import { openModelFolder } from "../../src/io/hf.ts";
@@ -9,8 +9,9 @@ import { pack, unpack } from "../../src/io/packing.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
 import { quantizeFolder } from "../../src/train/quantize.ts";
 import { gpuTest } from "../device.ts";
-import { fixture, GPT2, LLAMA, randomWeights, type Weights, worstDifference, writeModel } from "../models/folder.ts";
-import { referenceLogits, referenceLoss } from "../models/reference.ts";
+import { fixture, GPT2, LLAMA, randomWeights, worstDifference, writeModel } from "../models/folder.ts";
+import { referenceLogits, referenceLoss, type ReferenceModel } from "../models/reference.ts";
+import { withModel } from "../models/with_model.ts";
 import { withFolder } from "../temp_folder.ts";
 
 const FORMATS: readonly PackedDType[] = ["f16", "bf16", "int8", "nf4"];
@@ -18,34 +19,17 @@ const ids = [5, 1, 60, 33, 2, 2, 17, 9];
 const batch = { input_ids: [ids, ids.toReversed()], labels: [ids, ids.toReversed()] };
 
 /** What the device holds, as numbers. */
-function unpacked(model: Model, weights: Weights): Map<string, Float32Array> {
-  return new Map([...weights].map(([name, { data }]) => {
+function unpacked(model: Model, weights: ReferenceModel["weights"]): ReferenceModel["weights"] {
+  return new Map([...weights].map(([name, data]) => {
     const format = model.state.formats.get(name);
-    return [name, format ? unpack(format, pack(format, data), data.length) : data];
+    return [name, format ? unpack(format, pack(format, Float32Array.from(data)), data.length) : data];
   }));
-}
-
-async function withModel(
-  device: GraftDevice,
-  { config, quantize }: { readonly config: Readonly<Record<string, unknown>>; readonly quantize: PackedDType },
-  act: (model: Model, weights: Weights, folder: string) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    const weights = randomWeights(config);
-    await writeModel(`${folder}/m`, config, weights);
-    const model = await loadModel(device, `${folder}/m`, { quantize });
-    try {
-      await act(model, weights, folder);
-    } finally {
-      model.destroy();
-    }
-  });
 }
 
 for (const [family, config] of Object.entries({ llama: { ...LLAMA, tie_word_embeddings: true }, gpt2: GPT2 })) {
   for (const quantize of FORMATS) {
     gpuTest(`${family} in ${quantize}: logits, loss and gradients of the unpacked weights`, async (device) => {
-      await withModel(device, { config, quantize }, async (model, weights) => {
+      await withModel(device, config, async (model, { weights }) => {
         const { formats, inventory } = model.state;
         const half = quantize === "f16" || quantize === "bf16";
         assertEquals(formats.size, inventory.sites.size - (half ? 0 : 1)); // the tied table is also the output map
@@ -75,14 +59,14 @@ for (const [family, config] of Object.entries({ llama: { ...LLAMA, tie_word_embe
             assert(Math.abs(gradients.get(name)![i]! - difference) < 1e-5, `${name}[${i}]`);
           }
         }
-      });
+      }, { quantize });
     });
   }
 }
 
 gpuTest("an adapter trains over nf4, and merges into the weights of the folder", async (device) => {
   const config = { ...LLAMA, tie_word_embeddings: true };
-  await withModel(device, { config, quantize: "nf4" }, async (model, weights, folder) => {
+  await withModel(device, config, async (model, { weights }, folder) => {
     await model.addAdapter(lora({ rank: 4, alpha: 8, targetModules: ["q_proj", "down_proj"] }));
     const examples = batch.input_ids.map((row) => ({ ids: Uint32Array.from(row), labels: Int32Array.from(row) }));
     const before = await evaluate(model, { examples });
@@ -111,17 +95,17 @@ gpuTest("an adapter trains over nf4, and merges into the weights of the folder",
     );
     await model.unmerge();
     assertEquals((await model.forward(batch)).logits.data, packed.logits.data);
-    assert(worstDifference((await full.weights()).get(name)!, weights.get(name)!.data) === 0);
+    assert(worstDifference((await full.weights()).get(name)!, weights.get(name)!) === 0);
     full.destroy();
     merged.destroy();
-  });
+  }, { quantize: "nf4" });
 });
 
 gpuTest("all weights cannot be trained where some are packed", async (device) => {
-  await withModel(device, { config: LLAMA, quantize: "bf16" }, async (model) => {
+  await withModel(device, LLAMA, async (model) => {
     const error = await assertRejects(() => model.unfreeze(), UsageError);
     assertEquals(error.code, "train/quantized");
-  });
+  }, { quantize: "bf16" });
 });
 
 gpuTest("tables keep the halves in which they are stored, bit for bit", async (device) => {
@@ -141,7 +125,7 @@ gpuTest("tables keep the halves in which they are stored, bit for bit", async (d
 for (const format of ["int8", "nf4"] as const) {
   for (const [family, config] of Object.entries({ llama: LLAMA, gpt2: GPT2 })) {
     gpuTest(`${family}: a folder in ${format} is what quantizing on load makes`, async (device) => {
-      await withModel(device, { config, quantize: format }, async (model, _, folder) => {
+      await withModel(device, config, async (model, _, folder) => {
         await quantizeFolder(`${folder}/m`, `${folder}/q`, { format });
         const stored = await loadModel(device, `${folder}/q`);
         assertEquals(stored.state.formats, model.state.formats);
@@ -150,7 +134,7 @@ for (const format of ["int8", "nf4"] as const) {
         const error = await assertRejects(() => loadModel(device, `${folder}/q`, { quantize: "bf16" }), UsageError);
         assertEquals(error.code, "model/quantized");
         await assertRejects(() => quantizeFolder(`${folder}/q`, `${folder}/q2`, { format }), UsageError, "already");
-      });
+      }, { quantize: format });
     });
   }
 }

@@ -1,25 +1,16 @@
 // Encoder-decoders write what the float64 reference writes over whole passes: greedy and by beams, several prompts at once.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { generateIds, type GraftDevice, loadModel, lora, type Model, train, UsageError } from "../../mod.ts";
+import { generateIds, type GraftDevice, lora, train, UsageError } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
-import { randomWeights, T5, writeModel } from "../models/folder.ts";
+import { randomWeights, T5 } from "../models/folder.ts";
 import type { ReferenceModel } from "../models/reference.ts";
 import { t5Logits } from "../models/t5_reference.ts";
-import { withFolder } from "../temp_folder.ts";
+import { withModel } from "../models/with_model.ts";
 import { referenceBeams } from "./beam_reference.ts";
 
-async function withModel(
-  device: GraftDevice,
-  act: (model: Model, reference: ReferenceModel) => Promise<void>,
-): Promise<void> {
-  await withFolder(async (folder) => {
-    const weights = randomWeights(T5, 4);
-    await writeModel(`${folder}/m`, T5, weights);
-    const model = await loadModel(device, `${folder}/m`);
-    await act(model, { config: T5, weights: new Map([...weights].map(([name, { data }]) => [name, data])) });
-    model.destroy();
-  });
-}
+/** The T5 whose texts differ. */
+const withT5 = (device: GraftDevice, act: Parameters<typeof withModel>[2]) =>
+  withModel(device, T5, act, { weights: randomWeights(T5, 4) });
 
 const row = (length: number, start = 7): number[] =>
   Array.from({ length }, (_, t) => 4 + (start * (t + 3) + t * t) % 57);
@@ -50,7 +41,7 @@ for (const kind of ["software", "gpu"] as const) {
   gpuTest(
     `seq2seq generation, ${kind} class: greedy texts are the reference's, all prompts at once`,
     (device) =>
-      withModel(device, async (model, reference) => {
+      withT5(device, async (model, reference) => {
         const expected = prompts.map((prompt) => greedy(reference, prompt, 14));
         const found = await generateIds(model, prompts, { maxNewTokens: 14, ignoreEos: true });
         const gap = Math.min(...expected.map(({ gap }) => gap));
@@ -64,7 +55,7 @@ for (const kind of ["software", "gpu"] as const) {
 }
 
 gpuTest("seq2seq generation: beams are the reference's", (device) =>
-  withModel(device, async (model, reference) => {
+  withT5(device, async (model, reference) => {
     for (const rule of [{ W: 3, maxNewTokens: 6, ends: [4, 9, 17, 30, 41] }, { W: 2, maxNewTokens: 7, ends: [] }]) {
       const { W: numBeams, ends: endTokens, maxNewTokens } = rule;
       const expected = prompts.slice(0, 3).map((source) =>
@@ -80,7 +71,7 @@ gpuTest("seq2seq generation: beams are the reference's", (device) =>
 gpuTest(
   "seq2seq generation: lengths, batches, samples and turns do not matter to a text; adapters do",
   (device) =>
-    withModel(device, async (model, reference) => {
+    withT5(device, async (model, reference) => {
       const options = { maxNewTokens: 10, ignoreEos: true };
       const long = row(40, 11); // more positions than the others' sources are padded to
       const [base] = await generateIds(model, [long], options);

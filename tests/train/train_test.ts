@@ -5,8 +5,8 @@ import { adamw, evaluate, loadModel, lora, sgd, type StepRecord, train } from ".
 import { UsageError } from "../../src/core/errors.ts";
 import { collate } from "../../src/data/batches.ts";
 import { gpuTest } from "../device.ts";
-import { datasetOf, fixture, LLAMA, randomWeights, worstDifference, writeModel } from "../models/folder.ts";
-import { withFolder } from "../temp_folder.ts";
+import { datasetOf, fixture, LLAMA, randomWeights, worstDifference } from "../models/folder.ts";
+import { withModel } from "../models/with_model.ts";
 import { adapterBits, known, records, withAdapted } from "./harness.ts";
 
 for (const name of ["llama-lora", "gpt2-lora", "llama-rslora-qv"]) {
@@ -154,13 +154,11 @@ gpuTest("the same seed gives the same bits, another seed others", async (device)
 
 gpuTest(
   "one batch of four rows is learned by heart, in memory that does not grow",
-  (device) =>
-    withFolder(async (folder) => {
-      // Normed states times a frozen projection bound the logits: a large one can tell tokens apart.
-      const weights = randomWeights(LLAMA);
-      weights.get("lm_head.weight")!.data.forEach((x, i, data) => data[i] = 4 * x);
-      await writeModel(`${folder}/m`, LLAMA, weights);
-      const model = await loadModel(device, `${folder}/m`);
+  (device) => {
+    // Normed states times a frozen projection bound the logits: a large one can tell tokens apart.
+    const weights = randomWeights(LLAMA);
+    weights.get("lm_head.weight")!.data.forEach((x, i, data) => data[i] = 4 * x);
+    return withModel(device, LLAMA, async (model) => {
       await model.addAdapter(lora({ rank: 8, alpha: 16, targetModules: "all-linear" }));
       const ids = [0, 1, 2, 3].map((b) => Array.from({ length: 8 }, (_, t) => (t * t * 7 + 13 * b + 5) % 61));
       const data = Array(200).fill({ input_ids: ids, labels: ids });
@@ -174,8 +172,8 @@ gpuTest(
       }
       console.log(`loss after 200 steps: ${last.toExponential(1)}`);
       assert(last < 0.05);
-      model.destroy();
-    }),
+    }, { weights });
+  },
 );
 
 gpuTest("clipping: the norm is reported before it, and one step of SGD is as long as allowed", async (device) => {
