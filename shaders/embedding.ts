@@ -4,7 +4,8 @@
 //   gradient   dt[v] = Σ of dy[n] over id[n] = v    for a block of positions: embeddingLinks, then embeddingGrad
 //
 // The links chain the positions of one id in ascending order; the invocations of the first position walk the chain,
-// one per vector of columns, and add their sum to the row. Work is O(N·block + N·D), and sums have a fixed order.
+// one per vector of columns, and add their sum to the row, which is zero or has another use's gradient. Work is
+// O(N·block + N·D), and sums have a fixed order.
 import { flatWorkgroup } from "./lib/index.ts";
 import { packedType, twoHalves } from "./lib/packed.ts";
 import { vectorsOf } from "./lib/rows.ts";

@@ -2,6 +2,7 @@
 import { bytes } from "../core/dims.ts";
 import { DeviceError } from "../core/errors.ts";
 import type { Kernel, Range, Value } from "../graph/graph.ts";
+import { valueOf } from "../graph/kernels.ts";
 import type { Target } from "../graph/target.ts";
 import { createUniform, padded } from "./buffer.ts";
 import type { GraftDevice } from "./device.ts";
@@ -41,11 +42,6 @@ export function storageBindings(kernel: Kernel, locate: Locate, target: Target, 
     }
   }
   return [...reads, ...writes];
-}
-
-/** The value of a binding. */
-export function valueOf(binding: Value | Range): Value {
-  return "value" in binding ? binding.value : binding;
 }
 
 function bindingOf(binding: Value | Range, locate: Locate, target: Target, where: string): Required<GPUBufferBinding> {

@@ -37,6 +37,8 @@ export interface Executable {
   readonly dispatches: readonly Dispatch[];
   /** Where a value is: its buffer and its first word. */
   locate(value: Value): { readonly buffer: GPUBuffer; readonly offset: number };
+  /** Temporaries that live inside of a resident value. */
+  readonly places: Listing["places"];
   /** Temporaries that can be read after a run. */
   readonly kept: ReadonlySet<Value>;
   /** Bytes of inputs and uniforms, which belong to this program alone. */
@@ -96,7 +98,7 @@ export async function compile(
   const free = () => owned.splice(0).forEach((buffer) => destroyBuffer(device, buffer));
   const leaves = new Map<Value, GPUBuffer>();
   const locate = (value: Value): { buffer: GPUBuffer; offset: number } => {
-    const place = graph.places.get(value) ?? value.within;
+    const place = listing.places.get(value) ?? value.within;
     if (place) {
       const outer = locate(place.parent);
       return { buffer: outer.buffer, offset: outer.offset + wordsOf(place.parent.dtype, place.offset) };
@@ -160,6 +162,7 @@ export async function compile(
     name,
     dispatches,
     locate,
+    places: listing.places,
     kept: new Set(keep),
     bytes: ownBytes,
     scratchBytes,
@@ -277,11 +280,11 @@ function assertAlive({ name, destroyed }: Executable, verb: string): void {
  * @throws {DeviceError} `device/value` for a temporary that was not kept, or that another program has since run over.
  */
 export async function read(executable: Executable, values: Values): Promise<Float32Array<ArrayBuffer>[]> {
-  const { device, store, graph, name, kept, locate } = executable;
+  const { device, store, places, name, kept, locate } = executable;
   assertUsable(device, `read from ${name}`);
   assertAlive(executable, "read from");
   for (const v of values) {
-    if (v.role !== "temp" || graph.places.has(v)) continue;
+    if (v.role !== "temp" || places.has(v)) continue;
     const reason = !kept.has(v) ? "it is not in `keep`" : store.last !== executable ? "another program ran since" : "";
     if (reason) throw new DeviceError("device/value", `Cannot read "${v.name}" [${v.shape}] of ${name}: ${reason}`);
   }

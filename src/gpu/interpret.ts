@@ -1,8 +1,9 @@
 // "Eager mode" is an interpreter over the same list: one dispatch a submit, each output looked at.
 import { bytes, size } from "../core/dims.ts";
 import { NumericError } from "../core/errors.ts";
+import { inPlaceOf } from "../graph/fuse.ts";
 import type { Range, Value, Values } from "../graph/graph.ts";
-import { valueOf } from "./binding.ts";
+import { valueOf } from "../graph/kernels.ts";
 import { readBack } from "./buffer.ts";
 import { checked } from "./device.ts";
 import { begin, type Executable } from "./executable.ts";
@@ -20,16 +21,17 @@ export function firstNonFinite(words: Uint32Array): number {
  * and which of them was not finite already.
  */
 export async function interpret(executable: Executable): Promise<void> {
-  const { device, graph, dispatches } = executable;
+  const { device, places, dispatches } = executable;
   begin(executable);
   for (const [i, { pipeline, group, grid: [x, y, z], kernel, node }] of dispatches.entries()) {
     const where = `${node.scope ? `${node.scope}: ` : ""}${kernel.name}`;
+    const base = inPlaceOf(node);
     const outputs: readonly (Value | Range)[] = node.outputs.length > 0 ? node.outputs : kernel.write;
     await checked(device, `run ${where}`, () => {
       const encoder = device.gpu.createCommandEncoder();
       if (dispatches[i - 1]?.node !== node) {
         // Scratch holds what its last user left, and an op may leave a part unwritten that nobody reads.
-        for (const v of (node.outputs as Values).filter((v) => !graph.places.has(v))) {
+        for (const v of (node.outputs as Values).filter((v) => !places.has(v) && !(base && v === node.outputs[0]))) {
           const { buffer, offset } = executable.locate(v);
           encoder.clearBuffer(buffer, 4 * offset, bytes(v));
         }
@@ -51,7 +53,7 @@ export async function interpret(executable: Executable): Promise<void> {
       const inputs = (node.inputs as Values).map((v) => `${v.name} [${v.shape}]`).join(", ");
       const culprits: string[] = [];
       for (const v of new Set(node.inputs as Values)) {
-        const bad = outputs.some((o) => valueOf(o) === v) ? undefined : await badElement(executable, v);
+        const bad = v === base || outputs.some((o) => valueOf(o) === v) ? undefined : await badElement(executable, v);
         if (bad) culprits.push(`"${v.name}" holds ${bad[0]} at element ${bad[1]} already`);
       }
       throw new NumericError(

@@ -2,8 +2,11 @@
 // behind a product, the two become one node (the maker's hook `absorb`), which stands where the reader stood.
 //
 // The value in between is never stored. So it is none that is kept or placed, and nothing in between may write a
-// resident value that the maker reads.
-import type { AnyNode, Graph, Value, Values } from "./graph.ts";
+// resident value that the maker reads. A node may also change one of its inputs in place (`inPlace`), such as the rows of
+// a gradient that a lookup adds to, where nothing else wants that value: it then lives where the result is placed.
+import type { AnyNode, Graph, Place, Value, Values } from "./graph.ts";
+import { kernelsIfAny, valueOf } from "./kernels.ts";
+import type { Target } from "./target.ts";
 
 /** What an op does to every element, as WGSL on `vec4f`, where that is all that it does. */
 export interface Pointwise {
@@ -25,6 +28,10 @@ export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
   for (const { inputs } of graph.nodes) for (const v of inputs as Values) uses.set(v, (uses.get(v) ?? 0) + 1);
   const stays = new Set([...keep, ...places.keys()]);
   const makers = new Map<Value, number>(), gone = new Set<Value>();
+  const ownedBy = (v: Value) => {
+    const maker = uses.get(v) === 1 && !stays.has(v) ? nodes[makers.get(v) ?? -1] : undefined;
+    return maker !== undefined && !readsItself(maker, v, target);
+  };
   for (const [i, user] of graph.nodes.entries()) {
     const makersOfInputs = (user.inputs as Values).map((v) => makers.get(v)).filter((at) => at !== undefined);
     for (const at of makersOfInputs.toSorted((a, b) => b - a)) { // the later one moves the least
@@ -36,7 +43,8 @@ export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
         continue;
       }
       const joined = (user.inputs as Values).includes(between) ? maker.op.absorb?.(maker, user) : undefined;
-      if (!joined) continue;
+      const base = joined && inPlaceOf(joined);
+      if (!joined || (base && !ownedBy(base))) continue;
       nodes[at] = undefined;
       nodes[i] = joined;
       gone.add(between);
@@ -44,14 +52,35 @@ export function fuse(graph: Graph, keep: readonly Value[] = []): Listing {
     }
     for (const v of nodes[i]!.outputs as Values) makers.set(v, i);
   }
+  const kept = nodes.filter((node) => node !== undefined);
   return {
-    nodes: nodes.filter((node) => node !== undefined),
+    nodes: kept,
     values: values.filter((v) => !gone.has(v)),
     leaves,
-    places,
+    places: withChanged(kept, places),
     target,
     recomputed,
   };
+}
+
+/** The input that `node` changes in place, where it has one. */
+export function inPlaceOf({ op, inputs }: AnyNode): Value | undefined {
+  return op.inPlace === undefined ? undefined : (inputs as Values)[op.inPlace];
+}
+
+/** Whether a kernel of `maker` reads its output `v`: the whole of a resident page that is written could not be read. */
+function readsItself(maker: AnyNode, v: Value, target: Target): boolean {
+  return kernelsIfAny(maker, target).some(({ read }) => read.some((binding) => valueOf(binding) === v));
+}
+
+/** The places, and those of what is changed in place to become a value that is placed. */
+function withChanged(nodes: readonly AnyNode[], places: ReadonlyMap<Value, Place>): Map<Value, Place> {
+  const all = new Map(places);
+  for (const node of nodes.toReversed()) {
+    const base = inPlaceOf(node), place = base && all.get(node.outputs[0]);
+    if (place) all.set(base, place);
+  }
+  return all;
 }
 
 /** Whether a node of `between` writes a resident value that `maker` reads. */

@@ -79,6 +79,8 @@ export interface Op<A, In extends Values, Out extends Values> {
    * all values from the node, as recompute.ts repeats it with others.
    */
   absorb?(node: AnyNode, user: AnyNode): AnyNode | undefined;
+  /** Where a node has this input, its first output is that one's memory, changed: only what was absorbed may ask for it. */
+  readonly inPlace?: number;
   /** Gradients do not pass. */
   readonly stops?: boolean;
 }

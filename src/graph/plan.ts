@@ -4,9 +4,9 @@
 // what it writes lie in different buffers, and so do two values that it writes. Everything that a node reads or writes is
 // alive during all of its dispatches.
 import { bytes } from "../core/dims.ts";
-import type { Listing } from "./fuse.ts";
-import type { AnyNode, Kernel, Range, Value, Values } from "./graph.ts";
-import type { Target } from "./target.ts";
+import { inPlaceOf, type Listing } from "./fuse.ts";
+import type { AnyNode, Kernel, Value, Values } from "./graph.ts";
+import { kernelsIfAny, valueOf } from "./kernels.ts";
 import { type Block, mostAlive, pack, type Spot } from "./pack.ts";
 
 /** Where every temporary lives. */
@@ -14,7 +14,7 @@ export interface Plan {
   readonly spotOf: ReadonlyMap<Value, Spot>;
   /** Bytes used of each buffer; the first are those of the arena. */
   readonly bufferBytes: readonly number[];
-  /** Bytes if every temporary had memory of its own. */
+  /** Bytes if no two temporaries shared memory, but for those that are changed in place. */
   readonly naiveBytes: number;
   /** Largest sum of bytes alive at one node: no plan of this order can need less. */
   readonly lowerBytes: number;
@@ -33,57 +33,44 @@ export interface PlanOptions {
 /** Give a place to every temporary of `graph`. */
 export function plan(
   graph: Pick<Listing, "nodes" | "places" | "target">,
-  { keep = [], arena = [], kernelsOf = kernelsIfAny(graph.target) }: PlanOptions = {},
+  { keep = [], arena = [], kernelsOf = (node) => kernelsIfAny(node, graph.target) }: PlanOptions = {},
 ): Plan {
   const { alignment, maxBuffer } = graph.target;
-  const born = new Map<Value, number>(), dies = new Map<Value, number>();
-  const apart = new Map<Value, Set<number>>();
-  const indexOf = new Map<Value, number>();
+  const blocks: (Block & { to: number; readonly size: number; readonly apart: Set<number> })[] = [];
+  const blockOf = new Map<Value, number>(); // one for a value and what it becomes in place
   for (const [i, node] of graph.nodes.entries()) {
+    const base = inPlaceOf(node);
     for (const v of node.outputs as Values) {
       if (graph.places.has(v)) continue;
-      indexOf.set(v, indexOf.size);
-      born.set(v, i);
-      apart.set(v, new Set());
+      const taken = base && v === node.outputs[0] ? blockOf.get(base) : undefined;
+      blockOf.set(v, taken ?? blocks.length);
+      if (taken !== undefined) continue;
+      const size = bytes(v);
+      blocks.push({ size, bytes: Math.ceil(size / alignment) * alignment, from: i, to: i, apart: new Set() });
     }
-    for (const v of [...node.inputs as Values, ...node.outputs as Values]) if (born.has(v)) dies.set(v, i);
+    const indices = (values: Values) => values.map((v) => blockOf.get(v)).filter((index) => index !== undefined);
+    for (const index of indices(node.inputs)) blocks[index]!.to = i;
     for (const { reads, writes } of dispatches(node, kernelsOf(node))) {
-      for (const v of [...reads, ...writes]) {
-        for (const w of writes) {
-          if (v === w || !born.has(v) || !born.has(w)) continue;
-          apart.get(v)!.add(indexOf.get(w)!);
-          apart.get(w)!.add(indexOf.get(v)!);
+      const written = indices(writes);
+      for (const a of [...indices(reads), ...written]) {
+        for (const b of written) {
+          if (a === b) continue;
+          blocks[a]!.apart.add(b);
+          blocks[b]!.apart.add(a);
         }
       }
     }
   }
-  for (const v of keep) dies.set(v, graph.nodes.length);
+  for (const v of keep) if (blockOf.has(v)) blocks[blockOf.get(v)!]!.to = graph.nodes.length;
 
-  const values = [...indexOf.keys()];
-  const blocks: Block[] = values.map((v) => ({
-    bytes: Math.ceil(bytes(v) / alignment) * alignment,
-    from: born.get(v)!,
-    to: dies.get(v)!,
-    apart: apart.get(v)!,
-  }));
   const { spots, used } = pack(blocks, { existing: arena, maxBuffer });
   return {
-    spotOf: new Map(values.map((v, i) => [v, spots[i]!])),
+    spotOf: new Map([...blockOf].map(([v, index]) => [v, spots[index]!])),
     bufferBytes: used,
-    naiveBytes: values.reduce((sum, v) => sum + bytes(v), 0),
-    lowerBytes: mostAlive(values.map((v) => ({ bytes: bytes(v), from: born.get(v)!, to: dies.get(v)! }))),
+    naiveBytes: blocks.reduce((sum, { size }) => sum + size, 0),
+    lowerBytes: mostAlive(blocks.map(({ size, from, to }) => ({ bytes: size, from, to }))),
   };
 }
-
-/** The kernels of a node; none where the target is too small for them, which is for the compiler to say. */
-const kernelsIfAny = (target: Target) => (node: AnyNode): readonly Kernel[] => {
-  try {
-    return node.op.kernels(node, target);
-  } catch (error) {
-    if (error instanceof RangeError) return [];
-    throw error;
-  }
-};
 
 /** What each dispatch of a node reads and writes. */
 function dispatches(
@@ -93,5 +80,3 @@ function dispatches(
   if (kernels.length === 0) return [{ reads: inputs, writes: outputs }];
   return kernels.map(({ read, write }) => ({ reads: read.map(valueOf), writes: write.map(valueOf) }));
 }
-
-const valueOf = (part: Value | Range): Value => "value" in part ? part.value : part;

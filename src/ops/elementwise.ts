@@ -79,11 +79,11 @@ export function add(a: Value, b: Value): Value {
   return a.graph.add(addOp, [a, b], null)[0];
 }
 
-/** `node` with what `user` adds to its only output as one more input, for ops that can add it themselves. */
+/** `node` with what `user` adds to its first output as one more input, for ops that can add it themselves. */
 export function withAddend(node: AnyNode, user: AnyNode): AnyNode | undefined {
   if (user.op !== addOp) return undefined;
   const other = user.inputs[user.inputs[0] === node.outputs[0] ? 1 : 0];
-  return { ...node, inputs: [...node.inputs, other], outputs: user.outputs };
+  return { ...node, inputs: [...node.inputs, other], outputs: [...user.outputs, ...node.outputs.slice(1)] };
 }
 
 const multiplyOp = pointwiseOp<V2>({

@@ -9,9 +9,9 @@ import {
 import { vectorsOf } from "../../shaders/lib/rows.ts";
 import { dims, isPacked } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type Kernel, type V1, type V2, type Value } from "../graph/graph.ts";
+import { defineOp, type Kernel, type V1, type V2, type V3, type Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
-import { elementwiseKernels } from "./elementwise.ts";
+import { elementwiseKernels, withAddend } from "./elementwise.ts";
 import { type Part, parts, rowRange } from "./parts.ts";
 
 /** Positions whose equal ids are chained together: the search compares each with all others of its block. */
@@ -60,17 +60,20 @@ function blocks(N: number, D: number, target: Target): Part[] {
   );
 }
 
-const tableGradOp = defineOp<{ readonly V: number }, V2, V2>({
+// A third input is another gradient of the same table: the rows are added to it.
+const tableGradOp = defineOp<{ readonly V: number }, V2 | V3, V2>({
   name: "embeddingGrad",
   infer: ([ids, dy], { V }) => [{ shape: [V, dy.shape[1]!], dtype: "f32" }, ids],
-  kernels({ inputs: [ids, dy], outputs: [dt, links], attrs: { V } }, target): Kernel[] {
+  kernels({ inputs: [ids, dy, ...others], outputs: [dt, links], attrs: { V } }, target): Kernel[] {
     const [N, D] = dy.shape as [number, number];
     const clear = { name: "embeddingGrad clear", reads: [], expression: "vec4f()", inputs: [], output: dt };
     return [
-      ...elementwiseKernels(clear, target),
+      ...(others.length > 0 ? [] : elementwiseKernels(clear, target)),
       ...blocks(N, D, target).flatMap((block) => blockKernels(block, { ids, dy, dt, links, N, V, D }, target)),
     ];
   },
+  absorb: (node, user) => node.inputs.length === 2 ? withAddend(node, user) : undefined,
+  inPlace: 2,
 });
 
 interface GradOperands {

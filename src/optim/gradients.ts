@@ -4,7 +4,8 @@
 // does. A gradient that is read again (by a node, or by a second kernel of its own node), that belongs to two
 // parameters, or that is no temporary is stored by a dispatch of its own instead.
 import { ShapeError } from "../core/errors.ts";
-import { defineOp, type Graph, type Kernel, type V0, type V2, type Value, type Values } from "../graph/graph.ts";
+import { defineOp, type Graph, type V0, type V2, type Value, type Values } from "../graph/graph.ts";
+import { valueOf } from "../graph/kernels.ts";
 import { elementwiseKernels } from "../ops/elementwise.ts";
 import { type FlatLayout, flatPages } from "./flat.ts";
 
@@ -61,12 +62,8 @@ function freeToMove(graph: Graph, gradients: readonly Value[]): Set<Value> {
     for (const v of node.inputs as Values) free.delete(v);
     if (!(node.outputs as Values).some((v) => free.has(v))) continue;
     for (const kernel of node.op.kernels(node, graph.target)) {
-      for (const v of valuesOf(kernel.read)) free.delete(v);
+      for (const binding of kernel.read) free.delete(valueOf(binding));
     }
   }
   return free;
-}
-
-function valuesOf(bindings: Kernel["read"]): Value[] {
-  return bindings.map((b) => "value" in b ? b.value : b);
 }

@@ -91,8 +91,10 @@ function leastWaste(
 function itemsOf({ nodes, places, target }: Parameters<typeof plan>[0]): { items: readonly Item[]; steps: number } {
   const items = new Map<Value, Item>();
   for (const [i, node] of nodes.entries()) {
-    for (const v of node.outputs as Values) {
-      if (!places.has(v)) items.set(v, { size: bytes(v), from: i, to: i, apart: new Set() });
+    const base = node.op.inPlace === undefined ? undefined : items.get(node.inputs[node.op.inPlace]);
+    for (const [k, v] of (node.outputs as Values).entries()) {
+      if (places.has(v)) continue;
+      items.set(v, k === 0 && base ? base : { size: bytes(v), from: i, to: i, apart: new Set() });
     }
     for (const v of node.inputs as Values) if (items.has(v)) items.get(v)!.to = i;
     const itemOf = (part: Kernel["read"][number]) => items.get("value" in part ? part.value : part);
@@ -106,5 +108,5 @@ function itemsOf({ nodes, places, target }: Parameters<typeof plan>[0]): { items
       }
     }
   }
-  return { items: [...items.values()], steps: nodes.length };
+  return { items: [...new Set(items.values())], steps: nodes.length };
 }

@@ -1,7 +1,7 @@
 // What every plan must obey, straight from the definitions of being alive and of a dispatch.
 import { assert, assertEquals } from "@std/assert";
 import { bytes } from "../../src/core/dims.ts";
-import type { Values } from "../../src/graph/graph.ts";
+import type { Value, Values } from "../../src/graph/graph.ts";
 import { plan, type PlanOptions } from "../../src/graph/plan.ts";
 
 /** Simulate the lives of all temporaries of a plan; returns its bytes. */
@@ -9,14 +9,25 @@ export function verify(graph: Parameters<typeof plan>[0], options: PlanOptions =
   const { keep = [], arena = [] } = options;
   const { spotOf, bufferBytes, naiveBytes, lowerBytes } = plan(graph, options);
   const { alignment, maxBuffer } = graph.target;
-  const temps = graph.nodes.flatMap((node, born) =>
-    (node.outputs as Values).filter((v) => !graph.places.has(v)).map((v) => ({ v, born, dies: born }))
-  );
-  const byValue = new Map(temps.map((temp) => [temp.v, temp]));
-  graph.nodes.forEach(({ inputs }, i) =>
-    (inputs as Values).forEach((v) => byValue.has(v) && (byValue.get(v)!.dies = i))
-  );
+  const byValue = new Map<Value, { readonly v: Value; readonly born: number; dies: number }>();
+  const changed = new Set<Value>();
+  graph.nodes.forEach((node, now) => {
+    const inputs = node.inputs as Values, base = node.op.inPlace === undefined ? undefined : inputs[node.op.inPlace];
+    for (const v of inputs) {
+      assert(!changed.has(v), `${v.name} is read after it was changed`);
+      if (byValue.has(v)) byValue.get(v)!.dies = now;
+    }
+    for (const [i, v] of (node.outputs as Values).entries()) {
+      if (base && i === 0) assertEquals(graph.places.get(v), graph.places.get(base), `${v.name} is not ${base.name}`);
+      if (graph.places.has(v)) continue;
+      const same = base && i === 0 ? byValue.get(base) : undefined;
+      if (same) assertEquals(spotOf.get(v), spotOf.get(base!), `${v.name} is not ${base!.name}`);
+      byValue.set(v, same ?? { v, born: now, dies: now });
+    }
+    if (base) changed.add(base);
+  });
   for (const v of keep) if (byValue.has(v)) byValue.get(v)!.dies = Infinity;
+  const temps = [...new Set(byValue.values())];
 
   assertEquals(new Set(spotOf.keys()), new Set(byValue.keys()));
   for (const { v } of temps) {

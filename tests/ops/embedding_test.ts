@@ -1,4 +1,6 @@
+import { add } from "../../src/ops/elementwise.ts";
 import { embedding, gatherRows } from "../../src/ops/embedding.ts";
+import { matmul } from "../../src/ops/matmul.ts";
 import { type Numbers, type OpCase, opTable } from "./harness.ts";
 
 /** Ids as texts have them: few are frequent, most are rare. */
@@ -15,6 +17,29 @@ const lookCase = (name: string, N: number, V: number, D: number, more: Partial<O
   wrt: ["table"],
   build: ({ table, ids }) => embedding(table!, ids!),
   reference: lookUp(D),
+  ...more,
+});
+
+/** A table with two more uses beside a lookup: its gradient is made by one of them, and the rows are added in place. */
+const tiedCase = (name: string, N: number, V: number, D: number, more: Partial<OpCase> = {}): OpCase => ({
+  op: "embedding, tied",
+  name: `${name}: [${V} x ${D}] at ${N}`,
+  inputs: {
+    table: { shape: [V, D] },
+    ids: { shape: [N], dtype: "u32", values: zipf(N, V) },
+    others: { shape: [N], dtype: "u32", values: zipf(N, V).map((id, n) => (id + n) % V) },
+  },
+  wrt: ["table"],
+  build: ({ table, ids, others }) =>
+    matmul(add(embedding(table!, ids!), embedding(table!, others!)), table!, { tb: true }),
+  reference: ({ table, ids, others }) => {
+    const x = lookUp(D)({ table: table!, ids: ids! }), z = lookUp(D)({ table: table!, ids: others! });
+    return Float64Array.from({ length: N * V }, (_, i) => {
+      const n = Math.floor(i / V), v = i % V;
+      return Array.from({ length: D }, (_, d) => (x[n * D + d]! + z[n * D + d]!) * table![v * D + d]!)
+        .reduce((a, b) => a + b, 0);
+    });
+  },
   ...more,
 });
 
@@ -36,6 +61,11 @@ const cases: OpCase[] = [
   }),
   lookCase("table and positions above one binding (forced to 4 KiB)", 300, 200, 8, { device: { maxBinding: 4096 } }),
   lookCase("the same, single numbers", 300, 200, 7, { device: { maxBinding: 4096 } }),
+  tiedCase("odd", 7, 5, 3),
+  tiedCase("several workgroups of positions", 70, 20, 12),
+  tiedCase("several blocks of positions", 2100, 5, 3),
+  tiedCase("above one binding (forced to 4 KiB)", 130, 130, 8, { device: { maxBinding: 4096 } }),
+  tiedCase("kernels for GPUs", 70, 9, 12, { device: { kind: "gpu" } }),
   {
     op: "gatherRows",
     name: "hidden states [12 x 8] at 3 positions",
