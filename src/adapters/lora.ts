@@ -4,7 +4,7 @@
 //   W' = W + s·B·A                       (transposed where W is stored [In, Out])
 import { CheckpointError, UsageError } from "../core/errors.ts";
 import type { Value } from "../graph/graph.ts";
-import type { Adapter, EmbedSite, LinearSite } from "../nn/adapter.ts";
+import type { Adapter, EmbedSite, LinearSite, StackedSite } from "../nn/adapter.ts";
 import type { AdapterInit } from "../nn/scope.ts";
 import { bias as biasOp } from "../ops/bias.ts";
 import { dropout } from "../ops/dropout.ts";
@@ -83,6 +83,28 @@ function factorsOf(config: LoraConfig, { m, path, In, Out, transposed, weight }:
   };
 }
 
+/** The maps of one site with factors that lie like the weights, or undefined where they do not, or differ in more than B. */
+function stackedMaps(
+  config: LoraConfig,
+  { m: { leaves, graph }, sites, base }: StackedSite,
+  x: Value,
+  adapted: readonly boolean[],
+): Value | undefined {
+  const mine = sites.filter((_, i) => adapted[i]);
+  const [first, ...others] = mine.map(({ path }) => loraSite(config, path));
+  if (!first || others.some(({ R, scale }) => R !== first.R || scale !== first.scale)) return undefined;
+  const { R, scale } = first, { In } = sites[0]!;
+  const stack = base();
+  if (!stack) return undefined;
+  const { weight, bias } = stack;
+  const names = (factor: string) => mine.map(({ path }) => `${PREFIX}${path}.lora_${factor}.weight`);
+  const a = leaves.stack?.(graph, "param", names("A"), [mine.length * R, In]);
+  const b = leaves.stack?.(graph, "param", names("B"), [mine.reduce((sum, { Out }) => sum + Out, 0), R]);
+  if (!a || !b) return undefined;
+  const parts = sites.map(({ Out }, i) => ({ Out, adapted: adapted[i]! }));
+  return loraLinear(x, x, weight, a, b, { scale, parts, ...(bias ? { bias } : {}) });
+}
+
 /** LoRA as a method: what it does at each linear map. */
 export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
   const matches = targetMatcher(config);
@@ -115,6 +137,11 @@ export function loraAdapter(config: LoraConfig, mode: Mode): Adapter {
         ? loraLinear(x, dropped, site.weight, a, b, { transposed, scale, ...(bias ? { bias } : {}) })
         : plusBias(add(site.base(x), lowRank(dropped, a, b, scale)), own);
       return start ? add(y, lowRank(x, start.a, start.b, -scale)) : y;
+    },
+    stacked(site, x) {
+      const plain = !config.dora && !config.loraBias && !isPrincipal(config.init) &&
+        (mode === "eval" || config.dropout === 0);
+      return plain ? stackedMaps(config, site, x, site.sites.map(matches)) : undefined;
     },
     merge(site) {
       const { a, b, scale, start } = factors(site);

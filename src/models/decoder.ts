@@ -8,6 +8,7 @@ import { gatedMlp } from "../nn/mlp.ts";
 import { rmsNorm } from "../nn/norm.ts";
 import { type ModelScope, type SiteInfo, tiedWeight, within } from "../nn/scope.ts";
 import type { Heads, RotaryTables } from "../nn/sequence.ts";
+import { stackedLinears } from "../nn/stacked_linears.ts";
 import { add, scale } from "../ops/elementwise.ts";
 import { longer } from "../ops/rope_scaling.ts";
 import { ropeTables } from "../ops/rope_tables.ts";
@@ -65,14 +66,12 @@ function layer(m: ModelScope, x: Value, index: number, c: DecoderConfig): Value 
 
 function attention(m: ModelScope, u: Value, index: number, c: DecoderConfig): Value {
   const { D, H, K, E, eps, traits, rotary: { columns } } = c;
-  const { qkvBias: bias = false, outBias = false, packed = false, headNorm = false } = traits;
+  const { qkvBias: bias = false, outBias = false, headNorm = false } = traits;
   const tables = rotaryTables(m, c);
   const turn = (x: Value, heads: number, turned = heads) => m.sequence.rotate(x, tables, { heads, turned, E, columns });
   const attended = () => {
-    if (packed) {
-      const qkv = linear(m, "qkv_proj", u, { In: D, Out: (H + 2 * K) * E, bias });
-      return m.sequence.attendPacked(turn(qkv, H + 2 * K, H + K), headsOf(index, c));
-    }
+    const qkv = joinedMaps(m, u, c);
+    if (qkv) return m.sequence.attendPacked(turn(qkv, H + 2 * K, H + K), headsOf(index, c));
     const q = linear(m, "q_proj", u, { In: D, Out: H * E, bias });
     const k = linear(m, "k_proj", u, { In: D, Out: K * E, bias });
     const v = linear(m, "v_proj", u, { In: D, Out: K * E, bias });
@@ -83,6 +82,15 @@ function attention(m: ModelScope, u: Value, index: number, c: DecoderConfig): Va
     );
   };
   return linear(m, "o_proj", attended(), { In: H * E, Out: D, bias: outBias });
+}
+
+/** Queries, keys and values [N, (H + 2·K)·E], where one product makes them; norms of heads need them by themselves. */
+function joinedMaps(m: ModelScope, u: Value, { D, H, K, E, traits }: DecoderConfig): Value | undefined {
+  const { qkvBias: bias = false, packed = false, headNorm = false } = traits;
+  if (packed) return linear(m, "qkv_proj", u, { In: D, Out: (H + 2 * K) * E, bias });
+  if (headNorm) return undefined;
+  const maps = [["q_proj", H], ["k_proj", K], ["v_proj", K]] as const;
+  return stackedLinears(m, u, maps.map(([name, heads]) => ({ name, In: D, Out: heads * E, bias })));
 }
 
 function headsOf(index: number, { H, K, E, traits }: DecoderConfig): Heads {

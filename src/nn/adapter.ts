@@ -17,6 +17,14 @@ export interface LinearSite extends SiteInfo {
   readonly plain: boolean;
 }
 
+/** Linear maps that share their input, while a program is built. */
+export interface StackedSite {
+  readonly m: ModelScope;
+  readonly sites: readonly SiteInfo[];
+  /** Their W[Out, In] and biases, one below the other; undefined where they do not lie so. */
+  base(): { readonly weight: Value; readonly bias: Value | undefined } | undefined;
+}
+
 /** A table of token vectors while a program is built; In is the vocabulary, Out the width. */
 export interface EmbedSite extends SiteInfo {
   readonly m: ModelScope;
@@ -63,6 +71,8 @@ export interface Adapter {
   adapts(site: SiteInfo): boolean;
   /** The adapted output of x[N, In] → [N, Out]. */
   linear?(site: LinearSite, x: Value): Value;
+  /** The outputs of several maps side by side, some of them adapted; undefined where it is not one product. */
+  stacked?(site: StackedSite, x: Value): Value | undefined;
   /** Weight and bias that make a plain linear map behave like the adapted one; absent: cannot be merged. */
   merge?(site: LinearSite): MergedLinear;
   /** The adapted rows of tokens u32[N] → [N, Out], for a table that it adapts. */

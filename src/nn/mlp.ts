@@ -3,6 +3,7 @@ import type { Value } from "../graph/graph.ts";
 import { activation, type ActivationName, gate, type GateName } from "./activation.ts";
 import { linear } from "./linear.ts";
 import { type ModelScope, within } from "./scope.ts";
+import { stackedLinears } from "./stacked_linears.ts";
 
 /** Sizes and form of a gated feed-forward. */
 export interface GatedMlpOptions {
@@ -18,6 +19,8 @@ export interface GatedMlpOptions {
 export function gatedMlp(m: ModelScope, x: Value, { D, F, bias, activation, packed }: GatedMlpOptions): Value {
   const halves = () => {
     if (packed) return linear(m, "gate_up_proj", x, { In: D, Out: 2 * F, bias }); // [N, 2·F]
+    const both = stackedLinears(m, x, ["gate_proj", "up_proj"].map((name) => ({ name, In: D, Out: F, bias })));
+    if (both) return both;
     const gate = linear(m, "gate_proj", x, { In: D, Out: F, bias }); // [N, F]
     return { gate, up: linear(m, "up_proj", x, { In: D, Out: F, bias }) };
   };

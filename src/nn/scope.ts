@@ -56,6 +56,13 @@ export interface LeafSource {
   scalars(graph: Graph): Value;
   /** A number of its own for the random choices made at `path`. */
   stream(path: string): number;
+  /**
+   * Tensors that lie one below the other as one of `shape`: of the checkpoint ("weight") or of the adapter ("param").
+   * Undefined where they do not.
+   */
+  stack?(graph: Graph, kind: "weight" | "param", names: readonly string[], shape: Shape): Value | undefined;
+  /** Told of tensors of the checkpoint that had better lie so. */
+  together?(names: readonly string[]): void;
   /** Told of every module that the model has and a method may change. */
   site?(site: SiteInfo): void;
 }

@@ -3,11 +3,12 @@
 // WebGPU forbids reading and writing one buffer in a dispatch, so nothing may read these pages before the optimizer
 // does. A gradient that is read again (by a node, or by a second kernel of its own node), that belongs to two
 // parameters, or that is no temporary is stored by a dispatch of its own instead.
+import { type Shape, size } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Graph, type V0, type V2, type Value, type Values } from "../graph/graph.ts";
 import { valueOf } from "../graph/kernels.ts";
 import { elementwiseKernels } from "../ops/elementwise.ts";
-import { type FlatLayout, flatPages } from "./flat.ts";
+import { type FlatLayout, flatPages, type FlatPlace, type FlatTensor, pageName } from "./flat.ts";
 
 const storeOp = defineOp<null, V2, V0>({
   name: "store",
@@ -40,18 +41,33 @@ export function placeGradients(
   const free = freeToMove(graph, [...gradients.values()]);
   const values = new Map<string, Value>();
   for (const [param, gradient] of gradients) {
-    const tensor = layout.tensors.get(param.name);
-    if (!tensor) throw new TypeError(`Cannot place the gradient of "${param.name}" as the layout does not have it`);
-    if (String(gradient.shape) !== String(tensor.shape)) {
-      throw new ShapeError(`the gradient of "${param.name}"`, "dy", tensor.shape.join(" "), gradient.shape);
+    const tensors = tensorsOf(param, layout);
+    const [first] = tensors;
+    if (!first) throw new TypeError(`Cannot place the gradient of "${param.name}" as the layout does not have it`);
+    const { shape } = tensors.length > 1 ? param : first;
+    if (String(gradient.shape) !== String(shape)) {
+      throw new ShapeError(`the gradient of "${param.name}"`, "dy", shape.join(" "), gradient.shape);
     }
-    const place = { parent: pages[tensor.place.page]!, offset: tensor.place.offset };
-    const leaf = graph.leaf("state", `grad ${param.name}`, tensor.shape, { within: place });
-    if (free.has(gradient)) graph.place(gradient, place);
+    const gradientLeaf = (name: string, shape: Shape, { page, offset }: FlatPlace) =>
+      graph.leaf("state", `grad ${name}`, shape, { within: { parent: pages[page]!, offset } });
+    const leaf = gradientLeaf(param.name, shape, first.place);
+    if (free.has(gradient)) graph.place(gradient, leaf.within!);
     else graph.scope(param.name, () => graph.add(storeOp, [gradient, leaf], null));
-    values.set(param.name, leaf);
+    for (const { name, shape, place } of tensors) values.set(name, gradientLeaf(name, shape, place));
   }
   return { values, missing: [...layout.tensors.keys()].filter((name) => !values.has(name)) };
+}
+
+type PlacedTensor = FlatTensor & { readonly place: FlatPlace };
+
+/** The tensor that a parameter is, or those that it spans; none where it is not of the layout. */
+function tensorsOf({ name, within, shape }: Value, layout: FlatLayout): PlacedTensor[] {
+  const own = layout.tensors.get(name);
+  if (own) return [own];
+  return [...layout.tensors.values()].filter(({ place: { page, offset } }) =>
+    within?.parent.name === pageName(layout, "params", page) && offset >= within.offset &&
+    offset < within.offset + size(shape)
+  );
 }
 
 /** Those of `gradients` that nothing reads: neither a node, nor a kernel of the node that makes it. */

@@ -23,6 +23,7 @@ import { baseFacts } from "./base_facts.ts";
 import { initialValues } from "./init.ts";
 import { type AdapterTensorSpec, recordingLeaves, savedTensors } from "./leaves.ts";
 import { modelScope, program } from "./programs.ts";
+import { neighbours } from "./stacks.ts";
 import { checkStack, STACKED_ON, tryStack } from "./stack.ts";
 import type { AdapterState, ModelState } from "./state.ts";
 import { adapterTensors, knownAdapter, layoutOf, readBase, requireAdapter, writeAdapter } from "./tensors.ts";
@@ -235,7 +236,8 @@ export function prepare(
   const { leaves, inventory } = recordingLeaves();
   visitModel(state.architecture, state.task, { graph: new Graph(), adapter, leaves });
   const tensors: ReadonlyMap<string, AdapterTensorSpec> = inventory.params;
-  const layout = layoutOf(state, `adapter ${name}`, [...tensors.values()].filter(({ frozen }) => !frozen));
+  const trained = [...tensors.values()].filter(({ frozen }) => !frozen);
+  const layout = layoutOf(state, `adapter ${name}`, neighbours(trained, base));
   const under = on === undefined ? {} : { under: on };
   return { name, config, tensors, targets: targets.map(({ path }) => path), layout, ...under };
 }

@@ -16,6 +16,7 @@ import { scalarsLeaf } from "../optim/norm.ts";
 import { lossBoost, unboosted } from "./boost.ts";
 import { batchScope, program, type Trained } from "./programs.ts";
 import { type AdapterNames, routeOf, withRoute } from "./route.ts";
+import { stackedNames } from "./stacks.ts";
 import { activeAdapter, adapterKey, methodInUse, type ModelState, type Program } from "./state.ts";
 
 /** Options of {@linkcode Model.forward}. */
@@ -154,14 +155,20 @@ export async function gradients(
   run(made.executable);
   const entries = Object.entries(made.results);
   const values = await read(made.executable, entries.map(([, v]) => v));
-  const named = new Map(entries.map(([name], i) => [name, values[i]!]));
-  const layout = activeAdapter(state)?.layout ?? state.full!;
-  return {
-    loss: named.get("loss")![0]!,
-    gradients: new Map(
-      [...layout.tensors.values()].map((t) => [t.name, named.get(`d ${t.name}`) ?? new Float32Array(size(t.shape))]),
-    ),
-  };
+  const { tensors } = activeAdapter(state)?.layout ?? state.full!;
+  const gradients = new Map([...tensors.values()].map(({ name, shape }) => [name, new Float32Array(size(shape))]));
+  let loss = 0;
+  for (const [i, [result]] of entries.entries()) {
+    if (result === "loss") loss = values[i]![0]!;
+    else {
+      let at = 0;
+      for (const name of stackedNames(result.slice(2))) {
+        const gradient = gradients.get(name)!;
+        gradient.set(values[i]!.subarray(at, at += gradient.length));
+      }
+    }
+  }
+  return { loss, gradients };
 }
 
 /**

@@ -25,6 +25,8 @@ export interface Inventory {
   readonly sites: Map<string, SiteInfo>;
   /** Linear maps, tables of token vectors and norms. */
   readonly modules: Map<string, SiteInfo>;
+  /** Tensors that had better lie one below the other, by the first one. */
+  readonly stacks: Map<string, readonly string[]>;
   /** Weights that all of their readers can unpack. */
   readonly packable: Set<string>;
 }
@@ -36,6 +38,7 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
     params: new Map(),
     sites: new Map(),
     modules: new Map(),
+    stacks: new Map(),
     packable: new Set(),
   };
   const leaves: LeafSource = {
@@ -55,6 +58,7 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
     indices: (graph, name, length) => graph.leaf("weight", name, [length], { dtype: "u32" }),
     scalars: scalarsLeaf,
     stream: () => 0,
+    together: (names) => void inventory.stacks.set(names[0]!, names),
     site(site) {
       inventory.modules.set(site.path, site);
       if ((site.kind ?? "linear") === "linear") inventory.sites.set(site.path, site);

@@ -3,7 +3,7 @@ import { bytes } from "../core/dims.ts";
 import { ModelError, OutOfMemoryError } from "../core/errors.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import type { GraftDevice } from "../gpu/device.ts";
-import { createStore, put } from "../gpu/store.ts";
+import { createStore } from "../gpu/store.ts";
 import { Graph } from "../graph/graph.ts";
 import { openModelFolder } from "../io/hf.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
@@ -18,6 +18,7 @@ import { packableLeaves, type Quantize, weightFormats } from "./formats.ts";
 import { initialValues } from "./init.ts";
 import { type Inventory, recordingLeaves, type TensorSpec } from "./leaves.ts";
 import { Model } from "./model.ts";
+import { putWeight, stackWeights } from "./stacks.ts";
 import type { ModelState } from "./state.ts";
 import { isPartOf, matchWeights, unusedTensors, uploadWeights } from "./weights.ts";
 
@@ -103,9 +104,10 @@ export async function loadModel(
       formats,
     });
     try {
-      await uploadWeights(folder, state.store, { names, formats });
+      const { store, stacks } = state;
+      await uploadWeights(folder, store, { names, formats, stacks });
       for (const name of missing) {
-        await put(state.store, name, initialValues(inventory.weights.get(name)!, HEAD_SEED));
+        await putWeight(store, stacks, name, initialValues(inventory.weights.get(name)!, HEAD_SEED));
       }
     } catch (error) {
       new Model(state).destroy();
@@ -166,7 +168,7 @@ export async function createModel(
     ...{ config, path: undefined, tokenizerOrNone: tokenizer, formats: new Map() },
   });
   for (const tensor of inventory.weights.values()) {
-    await put(state.store, tensor.name, initial?.(tensor) ?? initialValues(tensor, seed));
+    await putWeight(state.store, state.stacks, tensor.name, initial?.(tensor) ?? initialValues(tensor, seed));
   }
   return new Model(state);
 }
@@ -192,6 +194,7 @@ function createState(
     architecture,
     inventory,
     ...rest,
+    stacks: stackWeights(inventory, rest.formats, device.target),
     tokenizer: () => rest.tokenizerOrNone ?? missingTokenizer(rest.path ?? "this model"),
     adapters: new Map(),
     active: undefined,

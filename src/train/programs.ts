@@ -15,6 +15,7 @@ import { inputLeaves, taskSequence } from "../objectives/build.ts";
 import type { Arranged, Inputs } from "../objectives/task.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
+import { adjoin, stackedLeaf, stackName } from "./stacks.ts";
 import { maskName, maskValues } from "./route_masks.ts";
 import {
   activeAdapter,
@@ -121,6 +122,8 @@ function residentLeaves(
       if (state.full?.tensors.has(name)) {
         return flat(graph, state.full, name, trained === "weights" ? "param" : "weight");
       }
+      const place = state.stacks.get(name);
+      if (place) return stackedLeaf(graph, place, name, shape);
       if (!state.store.buffers.has(name)) {
         throw new ModelError("model/missing-tensor", `Cannot build the model as "${name}" was not loaded`);
       }
@@ -128,6 +131,18 @@ function residentLeaves(
     },
     param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight", label),
     frozen: (graph, name, shape) => graph.leaf("weight", frozenName(adapter!.name, name), shape),
+    stack(graph, kind, names, shape) {
+      const name = stackName(names);
+      if (kind === "param") {
+        const places = names.map((one) => adapter!.layout.tensors.get(one)!.place);
+        const { page, offset } = places[0]!;
+        if (!adjoin(places) || places.some((place) => place.page !== page)) return undefined;
+        const within = { parent: flatPages(graph, adapter!.layout, "params")[page]!, offset };
+        return graph.leaf(trained === "adapter" ? "param" : "weight", `${label}${name}`, shape, { within });
+      }
+      const [place] = names.map((one) => state.stacks.get(one));
+      return place && !state.full ? stackedLeaf(graph, place, name, shape) : undefined;
+    },
     constant(graph, name, shape, make) {
       constants.set(name, make);
       return graph.leaf("weight", name, shape);

@@ -12,6 +12,7 @@ import type { Json } from "../models/config.ts";
 import type { Task } from "../objectives/task.ts";
 import type { FlatLayout } from "../optim/flat.ts";
 import type { AdapterTensorSpec, Inventory } from "./leaves.ts";
+import type { Stacks } from "./stacks.ts";
 
 /** An adapter on the model. */
 export interface AdapterState {
@@ -74,6 +75,8 @@ export interface ModelState {
   readonly fresh: readonly string[];
   /** Weights that are packed on the device. */
   readonly formats: Map<string, PackedDType>;
+  /** Weights that share a buffer. */
+  readonly stacks: Stacks;
   readonly adapters: Map<string, AdapterState>;
   /** The adapter in use. */
   active: string | undefined;

@@ -9,6 +9,7 @@ import { rateGroup } from "../optim/lora_plus.ts";
 import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
 import { countElements, savedTensors, type TensorSpec } from "./leaves.ts";
 import { dropPrograms } from "./programs.ts";
+import { releaseWeight } from "./stacks.ts";
 import { activeAdapter, type AdapterState, frozenName, type ModelState, type StoredWeight } from "./state.ts";
 
 /** Lay tensors out in flat storage called `name`. */
@@ -145,10 +146,14 @@ export async function readStored(state: ModelState, name: string): Promise<Store
   return { format, words: words! };
 }
 
-function placeOf({ full, store }: ModelState, name: string): { readonly buffer: GPUBuffer; readonly offset: number } {
+function placeOf(
+  { full, stacks, store }: ModelState,
+  name: string,
+): { readonly buffer: GPUBuffer; readonly offset: number } {
   const place = full?.tensors.get(name)?.place;
-  const buffer = store.buffers.get(place ? pageName(full!, "params", place.page) : name)!;
-  return { buffer, offset: place?.offset ?? 0 };
+  const stack = place ? undefined : stacks.get(name);
+  const buffer = store.buffers.get(place ? pageName(full!, "params", place.page) : stack?.parent ?? name)!;
+  return { buffer, offset: (place ?? stack)?.offset ?? 0 };
 }
 
 /** Replace one weight; where its format changes, the programs that read it are freed. */
@@ -186,7 +191,7 @@ export async function unfreeze(state: ModelState): Promise<void> {
   await writeFlat(state, layout, []);
   for (const name of layout.tensors.keys()) {
     await writeFlat(state, layout, [[name, await readWeight(state, name)]]);
-    release(state.store, [name]);
+    releaseWeight(state.store, state.stacks, name);
   }
   state.full = layout;
 }

@@ -7,6 +7,7 @@ import { pack } from "../io/packing.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Formats } from "./formats.ts";
 import type { Inventory } from "./leaves.ts";
+import { putWeight, type Stacks } from "./stacks.ts";
 
 /** Names listed in an error before it says how many more there are. */
 const LISTED = 10;
@@ -99,6 +100,8 @@ export function unusedTensors(folder: ModelFolder, names: ReadonlyMap<string, st
 export interface UploadOptions {
   readonly names: ReadonlyMap<string, string>;
   readonly formats: Formats;
+  /** Weights that share a buffer. */
+  readonly stacks: Stacks;
 }
 
 /**
@@ -109,7 +112,7 @@ export interface UploadOptions {
 export async function uploadWeights(
   folder: ModelFolder,
   store: Store,
-  { names, formats }: UploadOptions,
+  { names, formats, stacks }: UploadOptions,
 ): Promise<void> {
   for (const [name, stored] of names) {
     const format = formats.get(name);
@@ -119,7 +122,7 @@ export async function uploadWeights(
     }
     const values = await folder.read(stored);
     if (format) checkRange(name, format, values, folder.path);
-    await put(store, name, format ? pack(format, values) : values);
+    await putWeight(store, stacks, name, format ? pack(format, values) : values);
   }
 }
 

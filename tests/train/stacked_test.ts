@@ -1,0 +1,106 @@
+// Linear maps that share their input as one product: the same numbers as each by itself, and nothing else changes.
+import { assert, assertEquals } from "@std/assert";
+import { createModel, lora, type Model } from "../../mod.ts";
+import type { GraftDevice } from "../../src/gpu/device.ts";
+import { weightTensors } from "../../src/train/tensors.ts";
+import { gpuTest } from "../device.ts";
+import { bits } from "../models/folder.ts";
+
+const CONFIG = {
+  model_type: "llama",
+  vocab_size: 48,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 32,
+  hidden_act: "silu",
+  rms_norm_eps: 1e-5,
+  tie_word_embeddings: true,
+};
+
+const ids = [3, 9, 27, 41, 5, 15, 45, 11];
+const batch = { input_ids: [ids, ids.toReversed()], labels: [ids, ids.toReversed()] };
+
+type Settings = Parameters<typeof lora>[0];
+
+/** What the training program of a fresh model with this adapter reads for several maps at once. */
+async function gradients(
+  device: GraftDevice,
+  settings: Settings,
+  config: object = CONFIG,
+): Promise<{ found: Awaited<ReturnType<Model["gradients"]>>; stacks: string[] }> {
+  const model = await createModel(device, { ...CONFIG, ...config }, { seed: 7 });
+  await model.addAdapter(lora({ rank: 8, alpha: 16, init: false, ...settings }));
+  const found = await model.gradients(batch);
+  const leaves = model.state.programs.values().flatMap(({ executable }) => [...executable.graph.leaves.keys()]);
+  const stacks = [...leaves].filter((name) => name.includes(" | ") && name.includes("layers.0."));
+  model.destroy();
+  return { found, stacks };
+}
+
+/** So rare that no element is dropped, but each map must have an input of its own. */
+const APART = { dropout: 1e-12 };
+
+const cases: readonly (readonly [name: string, maps: string[], stacks: number, config?: object])[] = [
+  ["all maps", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], 6],
+  ["some of them", ["q_proj", "v_proj", "up_proj"], 4], // a single up_proj has A and B of its own
+  ["with biases", ["q_proj", "k_proj"], 4, {
+    attention_bias: true,
+    num_attention_heads: 1,
+    num_key_value_heads: 1,
+    head_dim: 64,
+  }],
+  ["biases that are not aligned", ["q_proj", "k_proj"], 0, { attention_bias: true }],
+];
+for (const kind of ["software", "gpu"] as const) {
+  for (const [name, targetModules, count, config] of cases) {
+    gpuTest(`stacked maps, ${name}: gradients as of single maps (${kind})`, async (device) => {
+      const together = await gradients(device, { targetModules }, config);
+      const apart = await gradients(device, { targetModules, ...APART }, config);
+      assertEquals(apart.stacks, []);
+      assertEquals(together.stacks.length, count);
+      assert(Math.abs(together.found.loss - apart.found.loss) < 2e-6);
+      assertEquals([...together.found.gradients.keys()], [...apart.found.gradients.keys()]);
+      for (const [key, expected] of apart.found.gradients) {
+        const scale = Math.max(...expected.map(Math.abs));
+        assert(scale > 0, `${key} is zero`);
+        const error = Math.max(...together.found.gradients.get(key)!.map((x, i) => Math.abs(x - expected[i]!))) / scale;
+        assert(error < 2e-5, `${key}: ${error}`); // f32 sums in another order
+      }
+    }, { kind });
+  }
+}
+
+gpuTest("stacked maps: those with another rank, scale or DoRA are applied one by one", async (device) => {
+  const targetModules = ["q_proj", "v_proj"];
+  for (const settings of [{ rankPattern: { v_proj: 4 } }, { alphaPattern: { v_proj: 4 } }, { dora: true }]) {
+    assertEquals((await gradients(device, { targetModules, ...settings })).stacks, []);
+  }
+});
+
+gpuTest("stacked maps: weights keep their bits through merging, unmerging and training in full", async (device) => {
+  const model = await createModel(device, CONFIG, { seed: 7 });
+  const first = await weightTensors(model.state);
+  const same = async () => {
+    const now = await weightTensors(model.state);
+    assertEquals(now.size, first.size);
+    for (const [name, values] of first) assertEquals(bits(now.get(name)!), bits(values), name);
+  };
+  await model.addAdapter(lora({ rank: 8, alpha: 16, init: false, targetModules: "all-linear" }));
+  const adapted = await model.forward(batch);
+  await model.merge();
+  const merged = await model.forward(batch);
+  assert(Math.abs(merged.loss! - adapted.loss!) < 2e-6);
+  await model.unmerge();
+  await same();
+  assertEquals((await model.forward(batch)).loss, adapted.loss);
+  model.deleteAdapter("default");
+  const { loss } = await model.forward(batch);
+  await model.unfreeze();
+  await same();
+  assertEquals((await model.forward(batch)).loss, loss);
+  assertEquals([...model.state.store.buffers.keys()].filter((name) => name.startsWith("stack of")), []);
+  model.destroy();
+});
