@@ -50,7 +50,10 @@ export interface EstimateOptions {
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
   const { task, inventory, formats, adapter, optimizer, B, T, accumulate } = options;
-  const { graph, inventory: traced } = traceStep(architecture, { task, adapter, B, T, recompute: options.recompute });
+  const { graph, inventory: traced } = traceStep(architecture, {
+    ...{ task, adapter, B, T, formats },
+    recompute: options.recompute,
+  });
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
   const base = countElements(inventory.weights.values());

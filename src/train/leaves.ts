@@ -1,5 +1,6 @@
 // Where the tensors of a program come from: first recorded, to learn what a model has; then resident.
 import { type Shape, size } from "../core/dims.ts";
+import { randomKey } from "../core/random.ts";
 import type { AdapterInit, FrozenOptions, Init, LeafSource, SiteInfo } from "../nn/scope.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 
@@ -57,7 +58,7 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
     constant: (graph, name, shape) => graph.leaf("weight", name, shape),
     indices: (graph, name, length) => graph.leaf("weight", name, [length], { dtype: "u32" }),
     scalars: scalarsLeaf,
-    stream: () => 0,
+    stream: (path) => randomKey(0, path)[0],
     together: (names) => void inventory.stacks.set(names[0]!, names),
     site(site) {
       inventory.modules.set(site.path, site);

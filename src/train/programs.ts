@@ -15,7 +15,7 @@ import { inputLeaves, taskSequence } from "../objectives/build.ts";
 import type { Arranged, Inputs } from "../objectives/task.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
-import { adjoin, stackedLeaf, stackName } from "./stacks.ts";
+import { joinedPlace, stackedLeaf, stackName } from "./stacks.ts";
 import { maskName, maskValues } from "./route_masks.ts";
 import {
   activeAdapter,
@@ -134,10 +134,9 @@ function residentLeaves(
     stack(graph, kind, names, shape) {
       const name = stackName(names);
       if (kind === "param") {
-        const places = names.map((one) => adapter!.layout.tensors.get(one)!.place);
-        const { page, offset } = places[0]!;
-        if (!adjoin(places) || places.some((place) => place.page !== page)) return undefined;
-        const within = { parent: flatPages(graph, adapter!.layout, "params")[page]!, offset };
+        const place = joinedPlace(adapter!.layout, names);
+        if (!place) return undefined;
+        const within = { parent: flatPages(graph, adapter!.layout, "params")[place.page]!, offset: place.offset };
         return graph.leaf(trained === "adapter" ? "param" : "weight", `${label}${name}`, shape, { within });
       }
       const [place] = names.map((one) => state.stacks.get(one));

@@ -6,6 +6,7 @@ import { upload } from "../gpu/buffer.ts";
 import { put, release, resident, type Store } from "../gpu/store.ts";
 import type { Graph, Value } from "../graph/graph.ts";
 import type { Target } from "../graph/target.ts";
+import type { FlatLayout, FlatPlace } from "../optim/flat.ts";
 import type { Formats } from "./formats.ts";
 import type { Inventory } from "./leaves.ts";
 
@@ -26,13 +27,17 @@ export interface StackPlace {
 /** The places of stacked weights by name. */
 export type Stacks = Map<string, StackPlace>;
 
-/** Places for the weights that may be stacked: f32, aligned, and together within one binding. */
+/**
+ * Places for the weights that may be stacked: f32, aligned, and together within one binding. None on a software driver:
+ * there one large product takes 0.94 to 1.17 of the time of several.
+ */
 export function stackWeights(
   { stacks, weights }: Pick<Inventory, "stacks" | "weights">,
   formats: Formats,
-  { maxBinding }: Target,
+  { kind, maxBinding }: Target,
 ): Stacks {
   const places: Stacks = new Map();
+  if (kind === "software") return places;
   for (const names of stacks.values()) {
     const lengths = names.map((name) => size(weights.get(name)!.shape));
     const words = lengths.reduce((sum, length) => sum + length, 0);
@@ -77,9 +82,16 @@ export function stackedNames(name: string): string[] {
   return name.split(BETWEEN);
 }
 
-/** Whether each place begins where the one before it ends. */
-export function adjoin(places: readonly { readonly offset: number; readonly length: number }[]): boolean {
-  return places.every(({ offset }, i) => i === 0 || offset === places[i - 1]!.offset + places[i - 1]!.length);
+/** The place of several tensors that lie one below the other; undefined where they do not. */
+export function joinedPlace({ tensors }: Pick<FlatLayout, "tensors">, names: readonly string[]): FlatPlace | undefined {
+  const places = names.map((name) => tensors.get(name)!.place);
+  const { page, offset } = places[0]!;
+  let length = 0;
+  for (const place of places) {
+    if (place.page !== page || place.offset !== offset + length) return undefined;
+    length += place.length;
+  }
+  return { page, offset, length };
 }
 
 /** The same tensors, those that an adapter has alike for maps that are stacked as neighbours. */

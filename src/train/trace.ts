@@ -13,8 +13,10 @@ import { backward } from "../ops/backward.ts";
 import { flatLayout } from "../optim/flat.ts";
 import { placeGradients } from "../optim/gradients.ts";
 import { recordLoss } from "../optim/window.ts";
+import type { Formats } from "./formats.ts";
 import { lossScale } from "./forward.ts";
 import { type Inventory, recordingLeaves } from "./leaves.ts";
+import { joinedPlace, neighbours, stackedLeaf, stackName, type Stacks, stackWeights } from "./stacks.ts";
 
 /** What the program depends on. */
 export interface TraceOptions {
@@ -29,14 +31,31 @@ export interface TraceOptions {
   readonly recompute?: boolean;
   /** The device; any by default. */
   readonly target?: Target;
+  /** Formats of packed weights; none by default. */
+  readonly formats?: Formats;
+}
+
+/** A program, and the tensors that it asked for. */
+interface Traced {
+  readonly graph: Graph;
+  readonly inventory: Inventory;
 }
 
 /** The program of one micro-batch as training compiles it, and the tensors that it asked for. */
-export function traceStep(
+export function traceStep(architecture: Architecture, options: TraceOptions): Traced {
+  const { leaves, inventory } = recordingLeaves();
+  const graph = trace(architecture, options, leaves);
+  const stacks = stackWeights(inventory, options.formats ?? new Map(), graph.target);
+  if (stacks.size === 0 || !options.adapter) return { graph, inventory };
+  // Only now it is known which tensors lie one below the other.
+  return { graph: trace(architecture, options, stackingLeaves(inventory, stacks, graph.target)), inventory };
+}
+
+function trace(
   architecture: Architecture,
   { task, adapter, B, T, recompute = false, target }: TraceOptions,
-): { readonly graph: Graph; readonly inventory: Inventory } {
-  const { leaves, inventory } = recordingLeaves();
+  leaves: LeafSource,
+): Graph {
   const graph = new Graph(target);
   const method = adapter ? buildAdapter(adapter, "train") : undefined;
   const specimen = leadBatch(task.specimen({ B, T }), task, method);
@@ -54,10 +73,24 @@ export function traceStep(
   const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));
   placeGradients(graph, gradients, flatLayout(trained, { maxWords: graph.target.maxBinding / 4 }));
   recordLoss(graph, loss);
-  return { graph, inventory };
+  return graph;
 }
 
 /** The same source with every weight trained. */
 function trainable(leaves: LeafSource): LeafSource {
   return { ...leaves, weight: (graph, name, shape) => graph.leaf("param", name, shape) };
+}
+
+/** A source that knows which weights, and which trained tensors of the adapter, are neighbours. */
+function stackingLeaves(inventory: Inventory, stacks: Stacks, { maxBinding }: Target): LeafSource {
+  const trained = [...inventory.params.values()].filter(({ frozen }) => !frozen);
+  const layout = flatLayout(neighbours(trained, inventory), { maxWords: maxBinding / 4 });
+  return {
+    ...recordingLeaves().leaves,
+    stack(graph, kind, names, shape) {
+      if (kind === "param") return joinedPlace(layout, names) && graph.leaf("param", stackName(names), shape);
+      const place = stacks.get(names[0]!);
+      return place && stackedLeaf(graph, place, stackName(names), shape);
+    },
+  };
 }
