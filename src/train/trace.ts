@@ -45,8 +45,9 @@ interface Traced {
 export function traceStep(architecture: Architecture, options: TraceOptions): Traced {
   const { leaves, inventory } = recordingLeaves();
   const graph = trace(architecture, options, leaves);
+  if (!options.adapter) return { graph, inventory };
   const stacks = stackWeights(inventory, options.formats ?? new Map(), graph.target);
-  if (stacks.size === 0 || !options.adapter) return { graph, inventory };
+  if (stacks.size === 0) return { graph, inventory };
   // Only now it is known which tensors lie one below the other.
   return { graph: trace(architecture, options, stackingLeaves(inventory, stacks, graph.target)), inventory };
 }
