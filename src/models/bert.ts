@@ -9,6 +9,8 @@ import { embed } from "../nn/embed.ts";
 import { applySite, linear } from "../nn/linear.ts";
 import { layerNorm } from "../nn/norm.ts";
 import { type ModelScope, pathOf, type SiteInfo, tiedWeight, weight, within } from "../nn/scope.ts";
+import type { Heads } from "../nn/sequence.ts";
+import { stackedLinears } from "../nn/stacked_linears.ts";
 import { tanh } from "../ops/activations.ts";
 import { add } from "../ops/elementwise.ts";
 import { embedding } from "../ops/embedding.ts";
@@ -121,10 +123,8 @@ export function bertLayers(m: ModelScope, x: Value, sizes: BertSizes): Value {
 function bertLayer(m: ModelScope, x: Value, { D, F, H, eps, act }: BertSizes): Value {
   const E = D / H, heads = { H, K: H, E, scale: 1 / Math.sqrt(E) };
   const h = within(m, "attention", () => {
-    const o = within(m, "self", () => {
-      const [q, k, v] = ["query", "key", "value"].map((name) => linear(m, name, x, square(D)));
-      return m.sequence.attend({ q: q!, k: k!, v: v! }, heads);
-    });
+    const names = ["query", "key", "value"] as const;
+    const o = within(m, "self", () => attendSelf(m, x, { names, D, heads }));
     return within(m, "output", () => {
       const attended = branch(m, "attention", { name: "dense", h: linear(m, "dense", o, square(D)), x });
       return layerNorm(m, "LayerNorm", add(attended, x), { D, eps });
@@ -135,6 +135,18 @@ function bertLayer(m: ModelScope, x: Value, { D, F, H, eps, act }: BertSizes): V
     const y = branch(m, "mlp", { name: "dense", h: linear(m, "dense", u, { In: F, Out: D, bias: true }), x: h });
     return layerNorm(m, "LayerNorm", add(y, h), { D, eps });
   });
+}
+
+/** Attention of x[N, D] to itself, by the names of the maps to queries, keys and values. */
+export function attendSelf(
+  m: ModelScope,
+  x: Value,
+  { names, D, heads }: { readonly names: readonly [string, string, string]; readonly D: number; readonly heads: Heads },
+): Value {
+  const qkv = stackedLinears(m, x, names.map((name) => ({ name, ...square(D) })));
+  if (qkv) return m.sequence.attendPacked(qkv, heads);
+  const [q, k, v] = names.map((name) => linear(m, name, x, square(D)));
+  return m.sequence.attend({ q: q!, k: k!, v: v! }, heads);
 }
 
 /** Sizes of a linear map D → D with bias. */

@@ -10,7 +10,7 @@ import { type ModelScope, weight, within } from "../nn/scope.ts";
 import { relu } from "../ops/activations.ts";
 import { add } from "../ops/elementwise.ts";
 import type { Architecture, Head } from "./architecture.ts";
-import { encoder, square, vocabularyHead } from "./bert.ts";
+import { attendSelf, encoder, square, vocabularyHead } from "./bert.ts";
 import { type Json, readConfig } from "./config.ts";
 import { classify, TOKEN_HEADS } from "./heads.ts";
 
@@ -26,8 +26,7 @@ export function distilbert(config: Json): Architecture {
 
   const layer = (m: ModelScope, x: Value): Value => {
     const attended = within(m, "attention", () => {
-      const [q, k, v] = ["q_lin", "k_lin", "v_lin"].map((name) => linear(m, name, x, square(D)));
-      return linear(m, "out_lin", m.sequence.attend({ q: q!, k: k!, v: v! }, heads), square(D));
+      return linear(m, "out_lin", attendSelf(m, x, { names: ["q_lin", "k_lin", "v_lin"], D, heads }), square(D));
     });
     const h = layerNorm(m, "sa_layer_norm", add(branch(m, "attention", { name: "attention", h: attended, x }), x), {
       ...{ D, eps },

@@ -14,6 +14,7 @@ import { branch } from "../nn/branch.ts";
 import { linear } from "../nn/linear.ts";
 import { rmsNorm } from "../nn/norm.ts";
 import { type Init, type ModelScope, type SiteInfo, tiedWeight, weight, within } from "../nn/scope.ts";
+import { stackedLinears } from "../nn/stacked_linears.ts";
 import { add, scale } from "../ops/elementwise.ts";
 import { embedding } from "../ops/embedding.ts";
 import { type BucketRule, relativeBuckets } from "../ops/relative_bias.ts";
@@ -92,9 +93,10 @@ export function t5(config: Json): Architecture {
   const mlp = (m: ModelScope, x: Value, layer: number): Value =>
     sublayer(m, { layer, name: "DenseReluDense", x }, (u) => {
       const half = (name: string) => map(m, name, u, [D, F]);
-      const h = form.gate
-        ? gate(form.gate, { gate: half("wi_0"), up: half("wi_1") })
-        : activation(form.act, half("wi"));
+      const halves = () =>
+        stackedLinears(m, u, ["wi_0", "wi_1"].map((name) => ({ name, In: D, Out: F }))) ??
+          { gate: half("wi_0"), up: half("wi_1") };
+      const h = form.gate ? gate(form.gate, halves()) : activation(form.act, half("wi"));
       return map(m, "wo", h, [F, D]);
     });
 

@@ -9,7 +9,7 @@ import { endTraining, microProgram, trainedLayout } from "../../src/train/step.t
 import { traceStep } from "../../src/train/trace.ts";
 import { weightTensors } from "../../src/train/tensors.ts";
 import { gpuTest } from "../device.ts";
-import { bits } from "../models/folder.ts";
+import { BERT, bits, DISTILBERT, T5 } from "../models/folder.ts";
 
 const CONFIG = {
   model_type: "llama",
@@ -27,6 +27,7 @@ const CONFIG = {
 
 const ids = [3, 9, 27, 41, 5, 15, 45, 11];
 const batch = { input_ids: [ids, ids.toReversed()], labels: [ids, ids.toReversed()] };
+const wide = { hidden_size: 64, num_attention_heads: 4 };
 
 type Settings = Parameters<typeof lora>[0];
 
@@ -36,11 +37,12 @@ async function gradients(
   settings: Settings,
   config: object = CONFIG,
 ): Promise<{ found: Awaited<ReturnType<Model["gradients"]>>; stacks: string[] }> {
-  const model = await createModel(device, { ...CONFIG, ...config }, { seed: 7 });
+  const model = await createModel(device, "model_type" in config ? config : { ...CONFIG, ...config }, { seed: 7 });
   await model.addAdapter(lora({ rank: 8, alpha: 16, init: false, ...settings }));
-  const found = await model.gradients(batch);
+  const labels = model.state.task.taskType === "SEQ_CLS" ? [0, 1] : batch.labels;
+  const found = await model.gradients({ ...batch, labels });
   const leaves = model.state.programs.values().flatMap(({ executable }) => [...executable.graph.leaves.keys()]);
-  const stacks = [...leaves].filter((name) => name.includes(" | ") && name.includes("layers.0."));
+  const stacks = [...leaves].filter((name) => name.includes(" | ") && /(layers?|block)\.0\./.test(name));
   model.destroy();
   return { found, stacks };
 }
@@ -58,6 +60,9 @@ const cases: readonly (readonly [name: string, maps: string[], stacks: number, c
     head_dim: 64,
   }],
   ["biases that are not aligned", ["q_proj", "k_proj"], 0, { attention_bias: true }],
+  ["BERT", ["query", "value"], 4, { ...BERT, ...wide }],
+  ["DistilBERT", ["q_lin", "k_lin", "v_lin"], 4, { ...DISTILBERT, dim: 64, n_heads: 4 }],
+  ["T5's gates", ["wi_0", "wi_1"], 6, { ...T5, d_model: 64, d_ff: 32, feed_forward_proj: "gated-gelu" }],
 ];
 for (const kind of ["software", "gpu"] as const) {
   for (const [name, targetModules, count, config] of cases) {
