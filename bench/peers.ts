@@ -188,6 +188,6 @@ async function requirePermissions(): Promise<void> {
   }
   if (missing.length === 0) return;
   throw new UsageError("bench/permission", `Cannot run the peers as this run may not use ${missing.join(", ")}`, {
-    hint: `deno run --allow-read --allow-env --allow-write=/tmp --allow-run=${run.join(",")} bench/main.ts peers`,
+    hint: "Run it as `deno task bench peers`, which has them.",
   });
 }

@@ -1,7 +1,7 @@
 // Makes examples/assets/ (all but the weights) and runs/corpus/pretrain.txt, the text that examples/pretrain.ts reads.
 //
 //   sh examples/fetch_corpus.sh
-//   deno run --allow-read=runs,examples --allow-write=runs,examples examples/make_data.ts
+//   deno task data
 //
 // Everything is chosen by a fixed seed: a second run gives the same bytes.
 import { bpeEncoder, tokenizerFiles, trainBpe } from "./lib/bpe.ts";

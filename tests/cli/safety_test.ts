@@ -50,25 +50,40 @@ Deno.test("cli: Ctrl-C finishes the step, saves what there is, and exits with 13
   assert((await listFiles(`${folder}/stopped`)).includes("adapter_model.safetensors"));
 });
 
-const DRIVER = ["DEBUG", "PROFILE", "FINITE", "XDG_RUNTIME_DIR", "DENO_WEBGPU_BACKEND"];
-const CACHE = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME", "USERPROFILE"];
+const DRIVER = ["XDG_RUNTIME_DIR", "DENO_WEBGPU_BACKEND"];
+const CACHE = ["XDG_CACHE_HOME", "HOME", "USERPROFILE"];
+const HUB = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", ...CACHE];
+
+/** The variables that each command reads, beside DEBUG. */
+const VARIABLES: Readonly<Record<string, readonly string[]>> = {
+  finetune: ["PROFILE", "FINITE", ...DRIVER, ...HUB],
+  download: ["HF_TOKEN", ...HUB],
+  generate: [...DRIVER, ...HUB],
+  evaluate: [...DRIVER, ...HUB],
+  merge: [...DRIVER, ...HUB],
+  combine: [...DRIVER, ...HUB],
+  quantize: HUB,
+  inspect: HUB,
+  doctor: DRIVER,
+  tune: [...DRIVER, ...CACHE],
+  parity: ["FINITE", ...DRIVER],
+};
 
 Deno.test("cli: every command has a task with no more permissions than it needs", () => {
   const writing = new Set(["finetune", "generate", "merge", "combine", "quantize", "download", "tune"]);
   for (const name of commands.keys()) {
     const words = TASKS.get(name) ?? [];
     assertEquals(words.slice(-2), ["src/cli/main.ts", name], `deno.json has no task "${name}"`);
-    const network = name === "download";
-    const kinds = permissionsOf(name).map((flag) => flag.replace(/=.*/, ""));
+    const flags = permissionsOf(name).map((flag) => flag.split("="));
     const wanted = [
-      ...["--allow-read", "--allow-env"],
+      ...(name === "doctor" ? [] : ["--allow-read"]),
       ...(writing.has(name) ? ["--allow-write"] : []),
-      ...(network ? ["--allow-net"] : []),
+      ...(name === "download" ? ["--allow-net"] : []),
+      "--allow-env",
     ];
-    assert(kinds.every((kind) => wanted.includes(kind)), `${name}: ${kinds}`);
-    const [, env] = permissionsOf(name).find((flag) => flag.startsWith("--allow-env"))?.split("=") ?? ["", "DEBUG"];
-    const known = [...DRIVER, ...CACHE, ...(network ? ["HF_TOKEN"] : [])];
-    assert(env?.split(",").every((variable) => known.includes(variable)), `${name}: ${env}`);
+    assertEquals(flags.map(([kind]) => kind), wanted, name);
+    const variables = flags.at(-1)![1]?.split(",") ?? [];
+    assertEquals(variables.sort(), ["DEBUG", ...VARIABLES[name]!].sort(), name);
     assert(!words.some((word) => /^-A|--allow-(all|net$|run|ffi|sys|import|hrtime)/.test(word)), `${name}: ${words}`);
   }
 });

@@ -6,7 +6,8 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 async function inProcess(name: string): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
   const root = new URL("../../", import.meta.url);
   const script = new URL("misuse_main.ts", import.meta.url).href;
-  const flags = ["run", "--no-prompt", "--quiet", "--allow-env", "--config", new URL("deno.json", root).pathname];
+  const env = "--allow-env=XDG_RUNTIME_DIR,DENO_WEBGPU_BACKEND";
+  const flags = ["run", "--no-prompt", "--quiet", env, "--config", new URL("deno.json", root).pathname];
   const { code, stdout, stderr } = await new Deno.Command("deno", {
     args: [...flags, script, name],
     env: { NO_COLOR: "1", XDG_RUNTIME_DIR: "/tmp" },
