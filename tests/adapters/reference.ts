@@ -1,8 +1,15 @@
 // Llama and GPT-2 in float64 and plain loops, with places where a method may act: what adapted programs are compared with.
 // One row of tokens at a time; x[T, D] is an array of rows.
-
-/** x[T, D]. */
-export type Rows = number[][];
+import {
+  ACTIVATIONS,
+  crossEntropy,
+  dot,
+  layerNorm,
+  plus,
+  rmsNorm,
+  type Rows,
+  softmax,
+} from "../models/reference_maths.ts";
 
 /** Tensors by name. */
 export type Tensors = ReadonlyMap<string, ArrayLike<number>>;
@@ -53,8 +60,7 @@ export function adaptedLoss(model: Adapted, ids: readonly number[][]): number {
     row.forEach((label, t) => {
       const scores = logits[P + t - 1];
       if (!scores) return;
-      const most = Math.max(...scores);
-      sum += most + Math.log(scores.reduce((a, x) => a + Math.exp(x - most), 0)) - scores[label]!;
+      sum += crossEntropy(scores, label);
       count++;
     });
   }
@@ -67,13 +73,9 @@ export function adaptedLogits(model: Adapted, ids: readonly number[]): Rows {
 }
 
 function llama(model: Adapted, ids: readonly number[]): Rows {
-  const { config: c, weights, acts } = model;
+  const { config: c, acts } = model;
   const D = c.hidden_size, H = c.num_attention_heads, K = c.num_key_value_heads, E = D / H;
-  const norm = (x: Rows, name: string) =>
-    x.map((row) => {
-      const scale = 1 / Math.sqrt(row.reduce((a, v) => a + v * v, 0) / D + c.rms_norm_eps);
-      return row.map((v, i) => v * scale * weights.get(`${name}.weight`)![i]!);
-    });
+  const norm = (x: Rows, name: string) => rmsNorm(model, x, name, { eps: c.rms_norm_eps });
   const shift = acts.prefixes ?? 0;
   let x = vectors(model, ids, "model.embed_tokens.weight", D);
   for (let i = 0; i < c.num_hidden_layers; i++) {
@@ -94,14 +96,7 @@ function llama(model: Adapted, ids: readonly number[]): Rows {
 function gpt2(model: Adapted, ids: readonly number[]): Rows {
   const { config: c, weights, acts } = model;
   const D = c.n_embd, H = c.n_head, E = D / H;
-  const norm = (x: Rows, name: string) =>
-    x.map((row) => {
-      const mean = row.reduce((a, v) => a + v, 0) / D;
-      const scale = 1 / Math.sqrt(row.reduce((a, v) => a + (v - mean) ** 2, 0) / D + c.layer_norm_epsilon);
-      const w = weights.get(`${name}.weight`)!, b = weights.get(`${name}.bias`)!;
-      return row.map((v, i) => (v - mean) * scale * w[i]! + b[i]!);
-    });
-  const act = (v: number) => v / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
+  const norm = (x: Rows, name: string) => layerNorm(model, x, name, c.layer_norm_epsilon);
   const shift = acts.prefixes ?? 0, wpe = weights.get("transformer.wpe.weight")!;
   let x = vectors(model, ids, "transformer.wte.weight", D)
     .map((row, t) => row.map((v, i) => v + wpe[(t + shift) * D + i]!));
@@ -114,7 +109,7 @@ function gpt2(model: Adapted, ids: readonly number[]): Rows {
     const o = attention(model, i, { q: q!, k: k!, v: v! }, { H, K: H, E });
     x = plus(x, ends(model, "attention", `${path}.attn`, map("attn.c_proj", o), u));
     const w = norm(x, `${path}.ln_2`);
-    const h = map("mlp.c_proj", map("mlp.c_fc", w).map((row) => row.map(act)));
+    const h = map("mlp.c_proj", map("mlp.c_fc", w).map((row) => row.map(ACTIVATIONS.gelu_new!)));
     x = plus(x, ends(model, "mlp", `${path}.mlp`, h, w));
   }
   return head(model, norm(x, "transformer.ln_f"), "transformer.wte.weight");
@@ -142,9 +137,6 @@ export function apply(weight: (o: number, i: number) => number, Out: number, row
   return Array.from({ length: Out }, (_, o) => row.reduce((sum, v, i) => sum + v * weight(o, i), 0));
 }
 
-/** x + y. */
-export const plus = (x: Rows, y: Rows): Rows => x.map((row, t) => row.map((v, i) => v + y[t]![i]!));
-
 /** x + bias. */
 export const plusBias = (x: Rows, bias: ArrayLike<number> | undefined): Rows =>
   bias ? x.map((row) => row.map((v, i) => v + bias[i]!)) : x;
@@ -169,14 +161,9 @@ function attention(
     Array.from({ length: H }, (_, h) => {
       const at = Math.floor(h / (H / K)) * E;
       const seen = keys.slice(0, P + t + 1);
-      const scores = seen.map((key) => {
-        let sum = 0;
-        for (let e = 0; e < E; e++) sum += row[h * E + e]! * key[at + e]!;
-        return sum / Math.sqrt(E);
-      });
-      const most = Math.max(...scores), shares = scores.map((x) => Math.exp(x - most));
-      const total = shares.reduce((a, x) => a + x, 0);
-      return Array.from({ length: E }, (_, e) => shares.reduce((a, s, j) => a + s / total * values[j]![at + e]!, 0));
+      const one = row.slice(h * E, (h + 1) * E);
+      const shares = softmax(seen.map((key) => dot(one, key, at) / Math.sqrt(E)));
+      return Array.from({ length: E }, (_, e) => shares.reduce((a, s, j) => a + s * values[j]![at + e]!, 0));
     }).flat()
   );
 }

@@ -1,7 +1,8 @@
 // What every method does, once more in float64, from its paper and PEFT's sources. Tensors are read when they are needed,
 // so that a change of one is seen; norms that count as constants are taken once.
 import type { AdapterConfig, BottleneckConfig, LoraConfig } from "../../mod.ts";
-import { type Acts, apply, plus, plusBias, type ReferenceMap, type Rows, type Tensors } from "./reference.ts";
+import { plus, type Rows } from "../models/reference_maths.ts";
+import { type Acts, apply, plusBias, type ReferenceMap, type Tensors } from "./reference.ts";
 
 const PREFIX = "base_model.model.";
 

@@ -3,6 +3,11 @@ import { assert } from "@std/assert";
 import { lora, type LoraOptions, type Model } from "../../mod.ts";
 import { referenceLoss } from "./reference.ts";
 
+/** Tensors that differences can be taken of. */
+export function exact(tensors: ReadonlyMap<string, Float32Array>): Map<string, Float64Array> {
+  return new Map([...tensors].map(([key, data]) => [key, Float64Array.from(data)]));
+}
+
 /** What is trained, and on what. */
 export interface GradientCheck {
   readonly model: Model;
@@ -33,17 +38,34 @@ export async function gradientErrors(
     input_ids: input_ids.map((row) => [...row]),
     labels: labels.map((row) => [...row]),
   });
-  const exact = (tensors: ReadonlyMap<string, Float32Array>) =>
-    new Map([...tensors].map(([key, data]) => [key, Float64Array.from(data)]));
   const weights = exact(await model.weights());
   const tensors = adapter ? exact(await model.adapterTensors()) : weights;
   const reference = { config: model.state.config, weights, ...adapter ? { adapter: { tensors, scale } } : {} };
   const value = () => referenceLoss(reference, input_ids, labels);
   const lossError = Math.abs(value() - loss);
+  const eps = 2e-5; // the truncation is eps²/6 of the third derivative
+  return { loss: lossError, ...compareGradients({ value, tensors, gradients, entries, eps }) };
+}
+
+/** What {@linkcode compareGradients} compares. */
+export interface GradientComparison {
+  /** The loss with the `tensors` as they are. */
+  readonly value: () => number;
+  readonly tensors: ReadonlyMap<string, Float64Array>;
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+  /** Entries to look at, spread over all gradients. */
+  readonly entries: number;
+  /** Half of the difference between two values of an entry. */
+  readonly eps: number;
+}
+
+/** The largest error of a gradient against differences of `value`, and the largest gradient. */
+export function compareGradients(
+  { value, tensors, gradients, entries, eps }: GradientComparison,
+): Omit<GradientErrors, "loss"> {
   const names = [...gradients.keys()];
   assert(names.length > 0);
   const largest = Math.max(...[...gradients.values()].map((g) => g.reduce((m, x) => Math.max(m, Math.abs(x)), 0)));
-  const eps = 2e-5; // the truncation is eps²/6 of the third derivative
   let worst = 0;
   for (let n = 0; n < entries; n++) {
     const name = names[n % names.length]!, data = tensors.get(name)!, i = (n * 7919) % data.length;
@@ -55,5 +77,5 @@ export async function gradientErrors(
     data[i] = kept;
     worst = Math.max(worst, Math.abs((above - below) / (2 * eps) - gradients.get(name)![i]!));
   }
-  return { loss: lossError, worst, largest };
+  return { worst, largest };
 }

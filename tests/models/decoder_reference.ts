@@ -9,6 +9,7 @@ import {
   lookUp,
   plus,
   type ReferenceModel,
+  rmsNorm,
   type Rows,
 } from "./reference_maths.ts";
 
@@ -53,12 +54,7 @@ export function decoderLogits(model: ReferenceModel, ids: readonly number[], vis
   const H = c.num_attention_heads, K = c.num_key_value_heads ?? H, E = c.head_dim ?? D / H;
   const scale = c.model_type === "gemma2" ? c.query_pre_attn_scalar ** -0.5 : E ** -0.5;
   const act = ACTIVATIONS[gemma ? c.hidden_activation ?? "gelu_pytorch_tanh" : c.hidden_act]!;
-  const norm = (x: Rows, name: string) =>
-    x.map((row) => {
-      const w = weights.get(`${name}.weight`)!;
-      const inverse = (row.reduce((a, v) => a + v * v, 0) / row.length + c.rms_norm_eps) ** -0.5;
-      return row.map((v, i) => v * inverse * (gemma ? 1 + w[i]! : w[i]!));
-    });
+  const norm = (x: Rows, name: string) => rmsNorm(model, x, name, { eps: c.rms_norm_eps, offset: gemma });
   const cut = (x: Rows, from: number, to: number) => x.map((row) => row.slice(from, to));
   const byHeads = (x: Rows, name: string) =>
     x.map((row) => norm(Array.from({ length: row.length / E }, (_, h) => row.slice(h * E, (h + 1) * E)), name).flat());

@@ -1,7 +1,17 @@
 // BERT, RoBERTa and DistilBERT once more, in float64 and plain loops, written from transformers' sources, with the heads
 // and losses of their tasks. One row at a time; x[T, D] is an array of rows. Weights of a trained head are looked up in
 // the adapter first, as PEFT's modules_to_save.
-import { erf, linear, lookUp, plus, type ReferenceModel, type Rows } from "./reference.ts";
+import {
+  ACTIVATIONS,
+  dot,
+  layerNorm,
+  linear,
+  lookUp,
+  plus,
+  type ReferenceModel,
+  type Rows,
+  softmax,
+} from "./reference_maths.ts";
 
 /** Names of one family. */
 interface Names {
@@ -50,8 +60,6 @@ export interface EncoderRow {
   readonly types?: readonly number[];
 }
 
-const gelu = (v: number): number => v / 2 * (1 + erf(v / Math.SQRT2));
-
 /** The model with the weights that its adapter trains in full in their places. */
 function withTrained({ weights, adapter, ...rest }: ReferenceModel): ReferenceModel {
   const trained = [...adapter?.tensors ?? []].filter(([name]) => !name.includes("lora_"));
@@ -95,33 +103,16 @@ function hidden(model: ReferenceModel, { ids, mask, types }: EncoderRow): Rows {
     const k = [...inFront(i, 0), ...map(names.k, x)], v = [...inFront(i, 1), ...map(names.v, x)];
     const o = q.map((row) =>
       Array.from({ length: H }, (_, h) => {
-        const scores = seen.map((j) => {
-          let sum = 0;
-          for (let e = h * E; e < (h + 1) * E; e++) sum += row[e]! * k[j]![e]!;
-          return sum / Math.sqrt(E);
-        });
-        const most = Math.max(...scores), parts = scores.map((s) => Math.exp(s - most));
-        const all = parts.reduce((a, b) => a + b, 0);
-        return Array.from(
-          { length: E },
-          (_, e) => seen.reduce((a, j, n) => a + parts[n]! / all * v[j]![h * E + e]!, 0),
-        );
+        const one = row.slice(h * E, (h + 1) * E);
+        const shares = softmax(seen.map((j) => dot(one, k[j]!, h * E) / Math.sqrt(E)));
+        return one.map((_, e) => seen.reduce((a, j, n) => a + shares[n]! * v[j]![h * E + e]!, 0));
       }).flat()
     );
     const h = norm(plus(map(names.o, o), x), `${path}.${names.norm1}`);
-    const u = map(names.up, h).map((row) => row.map(gelu));
+    const u = map(names.up, h).map((row) => row.map(ACTIVATIONS.gelu!));
     x = norm(plus(map(names.down, u), h), `${path}.${names.norm2}`);
   }
   return x;
-}
-
-function layerNorm({ weights }: ReferenceModel, x: Rows, name: string, eps: number): Rows {
-  return x.map((row) => {
-    const mean = row.reduce((a, v) => a + v, 0) / row.length;
-    const scale = 1 / Math.sqrt(row.reduce((a, v) => a + (v - mean) ** 2, 0) / row.length + eps);
-    const w = weights.get(`${name}.weight`)!, b = weights.get(`${name}.bias`)!;
-    return row.map((v, i) => (v - mean) * scale * w[i]! + b[i]!);
-  });
 }
 
 /** Logits [1][L] of the sequence. */
@@ -154,17 +145,11 @@ export function vocabularyLogits(model: ReferenceModel, row: EncoderRow): Rows {
     roberta: ["lm_head.dense", "lm_head.layer_norm", "lm_head.bias"],
     distilbert: ["vocab_transform", "vocab_layer_norm", "vocab_projector.bias"],
   }[root as "bert" | "roberta" | "distilbert"] as [string, string, string];
-  const h = linear(model, dense, hidden(model, row)).map((r) => r.map(gelu));
+  const h = linear(model, dense, hidden(model, row)).map((r) => r.map(ACTIVATIONS.gelu!));
   const table = weights.get(`${root}.embeddings.word_embeddings.weight`)!, b = weights.get(bias)!;
   return layerNorm(model, h, norm, layer_norm_eps).map((r) =>
     Array.from(b, (value, v) => r.reduce((sum, x, i) => sum + x * table[v * r.length + i]!, value))
   );
-}
-
-/** −log softmax(z)[label]. */
-export function crossEntropy(z: readonly number[], label: number): number {
-  const most = Math.max(...z);
-  return most + Math.log(z.reduce((a, x) => a + Math.exp(x - most), 0)) - z[label]!;
 }
 
 /** Mean binary cross-entropy of logits and 0 or 1. */

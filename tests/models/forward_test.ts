@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConfigError, loadModel, type Model } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
+import { compareGradients, exact } from "./central_differences.ts";
 import { FAMILIES } from "./families.ts";
 import { fixture, GPT2, LLAMA, worstDifference } from "./folder.ts";
 import { referenceLogits, referenceLoss } from "./reference.ts";
@@ -98,31 +99,17 @@ for (const name of ["llama-lora", "gpt2-lora"]) {
     const known = JSON.parse(await Deno.readTextFile(`${fixture(name)}/case.json`));
     const { input_ids, labels } = known.batches[0];
     const { loss, gradients } = await model.gradients(known.batches[0]);
-    const tensors = new Map([...await model.adapterTensors()].map(([key, data]) => [key, Float64Array.from(data)]));
+    const tensors = exact(await model.adapterTensors());
     const scale = 8 / 4; // lora_alpha / r of both fixtures
     const reference = {
       config: model.state.config,
-      weights: new Map([...await model.weights()].map(([key, data]) => [key, Float64Array.from(data)])),
+      weights: exact(await model.weights()),
       adapter: { tensors, scale },
     };
     const value = () => referenceLoss(reference, input_ids, labels);
     assert(Math.abs(value() - loss) < 1e-6);
-    const names = [...tensors.keys()];
-    const largest = Math.max(...[...gradients.values()].map((g) => g.reduce((m, x) => Math.max(m, Math.abs(x)), 0)));
     const eps = 1e-4; // the truncation, eps²/6 of a third derivative around 1, is 2e-9
-    let worst = 0;
-    for (let n = 0; n < 200; n++) {
-      const tensor = names[n % names.length]!;
-      const data = tensors.get(tensor)!;
-      const i = (n * 7919) % data.length;
-      const kept = data[i]!;
-      data[i] = kept + eps;
-      const above = value();
-      data[i] = kept - eps;
-      const below = value();
-      data[i] = kept;
-      worst = Math.max(worst, Math.abs((above - below) / (2 * eps) - gradients.get(tensor)![i]!));
-    }
+    const { worst, largest } = compareGradients({ value, tensors, gradients, entries: 200, eps });
     console.log(`worst gradient error ${worst.toExponential(1)} of a largest gradient ${largest.toFixed(3)}`);
     assert(worst < 3e-7); // f32 gradients up to 0.2 through two layers
     model.destroy();

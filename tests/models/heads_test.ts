@@ -4,7 +4,6 @@ import { type Batch, ConfigError, lora, prefixTuning } from "../../mod.ts";
 import { gpuTest } from "../device.ts";
 import {
   binaryCrossEntropy,
-  crossEntropy,
   type EncoderRow,
   sequenceLogits,
   tokenLogits,
@@ -12,6 +11,7 @@ import {
 } from "./encoder_reference.ts";
 import { BERT, DISTILBERT, GPT2, LLAMA, ROBERTA, worstDifference } from "./folder.ts";
 import { referenceLogits, type ReferenceModel } from "./reference.ts";
+import { crossEntropy } from "./reference_maths.ts";
 import { withModel } from "./with_model.ts";
 
 type Config = Readonly<Record<string, unknown>>;

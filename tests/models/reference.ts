@@ -4,7 +4,9 @@ import { decoderLogits } from "./decoder_reference.ts";
 import {
   ACTIVATIONS,
   attention,
+  crossEntropy,
   head,
+  layerNorm,
   linear,
   lookUp,
   plus,
@@ -12,7 +14,7 @@ import {
   type Rows,
 } from "./reference_maths.ts";
 
-export { dot, erf, linear, lookUp, plus, type ReferenceModel, type Rows } from "./reference_maths.ts";
+export type { ReferenceModel } from "./reference_maths.ts";
 
 /** Logits [T][V] of one row of tokens; `mask` has a 0 where a token is padding. */
 export function referenceLogits(model: ReferenceModel, ids: readonly number[], mask?: readonly number[]): Rows {
@@ -28,9 +30,7 @@ export function referenceLoss(model: ReferenceModel, ids: readonly number[][], l
     for (let t = 1; t < row.length; t++) {
       const label = labels[b]![t]!;
       if (label === -100) continue;
-      const scores = logits[t - 1]!;
-      const most = Math.max(...scores);
-      sum += most + Math.log(scores.reduce((a, x) => a + Math.exp(x - most), 0)) - scores[label]!;
+      sum += crossEntropy(logits[t - 1]!, label);
       count++;
     }
   });
@@ -40,13 +40,7 @@ export function referenceLoss(model: ReferenceModel, ids: readonly number[][], l
 function gpt2(model: ReferenceModel, ids: readonly number[], visible: readonly number[]): Rows {
   const { config: c, weights } = model;
   const D = c.n_embd, E = D / c.n_head;
-  const norm = (x: Rows, name: string) =>
-    x.map((row) => {
-      const mean = row.reduce((a, v) => a + v, 0) / D;
-      const scale = 1 / Math.sqrt(row.reduce((a, v) => a + (v - mean) ** 2, 0) / D + c.layer_norm_epsilon);
-      const w = weights.get(`${name}.weight`)!, b = weights.get(`${name}.bias`)!;
-      return row.map((v, i) => (v - mean) * scale * w[i]! + b[i]!);
-    });
+  const norm = (x: Rows, name: string) => layerNorm(model, x, name, c.layer_norm_epsilon);
   const act = ACTIVATIONS[c.activation_function]!;
   const tokens = lookUp(weights.get("transformer.wte.weight")!, D);
   const positions = lookUp(weights.get("transformer.wpe.weight")!, D);

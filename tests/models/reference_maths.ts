@@ -34,6 +34,43 @@ export function linear({ weights, adapter }: ReferenceModel, path: string, x: Ro
   });
 }
 
+/** Softmax of a row of scores. */
+export function softmax(scores: readonly number[]): number[] {
+  const most = Math.max(...scores), terms = scores.map((x) => Math.exp(x - most));
+  const sum = terms.reduce((a, x) => a + x, 0);
+  return terms.map((term) => term / sum);
+}
+
+/** −log softmax(z)[label]. */
+export function crossEntropy(z: readonly number[], label: number): number {
+  const most = Math.max(...z);
+  return most + Math.log(z.reduce((a, x) => a + Math.exp(x - most), 0)) - z[label]!;
+}
+
+/** Layer norm of every row with the weights `name`. */
+export function layerNorm({ weights }: Pick<ReferenceModel, "weights">, x: Rows, name: string, eps: number): Rows {
+  const w = weights.get(`${name}.weight`)!, b = weights.get(`${name}.bias`)!;
+  return x.map((row) => {
+    const mean = row.reduce((a, v) => a + v, 0) / row.length;
+    const scale = 1 / Math.sqrt(row.reduce((a, v) => a + (v - mean) ** 2, 0) / row.length + eps);
+    return row.map((v, i) => (v - mean) * scale * w[i]! + b[i]!);
+  });
+}
+
+/** Root-mean-square norm of every row with the weight `name`, which Gemma stores as an `offset` from one. */
+export function rmsNorm(
+  { weights }: Pick<ReferenceModel, "weights">,
+  x: Rows,
+  name: string,
+  { eps, offset = false }: { readonly eps: number; readonly offset?: boolean },
+): Rows {
+  const w = weights.get(`${name}.weight`)!;
+  return x.map((row) => {
+    const scale = 1 / Math.sqrt(row.reduce((a, v) => a + v * v, 0) / row.length + eps);
+    return row.map((v, i) => v * scale * (offset ? 1 + w[i]! : w[i]!));
+  });
+}
+
 /** Σ row[i]·table[start + i·stride]. */
 export function dot(row: readonly number[], table: ArrayLike<number>, start = 0, stride = 1): number {
   let sum = 0;
@@ -66,11 +103,8 @@ export function attention({ q, k, v }: Record<"q" | "k" | "v", Rows>, s: Heads, 
     return Array.from({ length: s.H }, (_, h) => {
       const at = Math.floor(h / (s.H / s.K)) * s.E;
       const one = row.slice(h * s.E, (h + 1) * s.E);
-      const scores = seen.map((j) => bent(s.scale * dot(one, k[j]!, at), s.softcap));
-      const most = Math.max(...scores);
-      const weights = scores.map((x) => Math.exp(x - most));
-      const sum = weights.reduce((a, x) => a + x, 0);
-      return one.map((_, e) => seen.reduce((a, j, n) => a + weights[n]! / sum * v[j]![at + e]!, 0));
+      const shares = softmax(seen.map((j) => bent(s.scale * dot(one, k[j]!, at), s.softcap)));
+      return one.map((_, e) => seen.reduce((a, j, n) => a + shares[n]! * v[j]![at + e]!, 0));
     }).flat();
   });
 }

@@ -1,6 +1,17 @@
 // T5 once more, in float64 and plain loops, written from transformers' modeling_t5.py: buckets by its formula, one pair of
 // sequences at a time. x[T, D] is an array of rows.
-import { dot, erf, linear, lookUp, plus, type ReferenceModel, type Rows } from "./reference.ts";
+import {
+  ACTIVATIONS,
+  crossEntropy,
+  dot,
+  linear,
+  lookUp,
+  plus,
+  type ReferenceModel,
+  rmsNorm,
+  type Rows,
+  softmax,
+} from "./reference_maths.ts";
 
 /** A source and what the decoder reads. */
 export interface Pair {
@@ -35,8 +46,7 @@ export function t5Loss(
     const logits = t5Logits(model, { ...row, target });
     for (const [t, label] of labels.entries()) {
       if (label === -100) continue;
-      const most = Math.max(...logits[t]!);
-      sum += most + Math.log(logits[t]!.reduce((a, z) => a + Math.exp(z - most), 0)) - logits[t]![label]!;
+      sum += crossEntropy(logits[t]!, label);
       count++;
     }
   }
@@ -87,10 +97,8 @@ function attention(
   const mixed = q.map((row, t) =>
     Array.from({ length: H }, (_, h) => {
       const seen = keys(t), one = row.slice(h * E, (h + 1) * E);
-      const scores = seen.map((s) => dot(one, k[s]!, h * E) + bias(h, t, s));
-      const most = Math.max(...scores), parts = scores.map((z) => Math.exp(z - most));
-      const all = parts.reduce((a, b) => a + b, 0);
-      return one.map((_, e) => seen.reduce((a, s, n) => a + parts[n]! / all * v[s]![h * E + e]!, 0));
+      const shares = softmax(seen.map((s) => dot(one, k[s]!, h * E) + bias(h, t, s)));
+      return one.map((_, e) => seen.reduce((a, s, n) => a + shares[n]! * v[s]![h * E + e]!, 0));
     }).flat()
   );
   return linear(model, `${path}.o`, mixed);
@@ -98,25 +106,16 @@ function attention(
 
 function feedForward(model: ReferenceModel, path: string, x: Rows): Rows {
   const form: string = model.config.feed_forward_proj ?? "relu";
-  const bend = (v: number) => form === "relu" ? Math.max(0, v) : form === "gelu" ? exactGelu(v) : tanhGelu(v);
   const gated = form.startsWith("gated-");
+  const bend = ACTIVATIONS[gated ? "gelu_new" : form]!;
   const h = linear(model, `${path}.${gated ? "wi_0" : "wi"}`, x).map((row) => row.map(bend));
   if (!gated) return linear(model, `${path}.wo`, h);
   const up = linear(model, `${path}.wi_1`, x);
   return linear(model, `${path}.wo`, h.map((row, t) => row.map((v, i) => v * up[t]![i]!)));
 }
 
-const exactGelu = (v: number): number => v / 2 * (1 + erf(v / Math.SQRT2));
-
-const tanhGelu = (v: number): number => v / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
-
-function norm({ config, weights }: ReferenceModel, x: Rows, name: string): Rows {
-  const w = weights.get(`${name}.weight`)!;
-  return x.map((row) => {
-    const scale = 1 / Math.sqrt(row.reduce((a, v) => a + v * v, 0) / row.length + config.layer_norm_epsilon);
-    return row.map((v, i) => v * scale * w[i]!);
-  });
-}
+const norm = (model: ReferenceModel, x: Rows, name: string): Rows =>
+  rmsNorm(model, x, name, { eps: model.config.layer_norm_epsilon });
 
 /** `_relative_position_bucket` of transformers, in float64. */
 // deno-lint-ignore no-explicit-any
