@@ -7,7 +7,7 @@
 // left unwritten (above the diagonal, behind column S) are written as 0 up to a multiple of `tile`, where products stop.
 // A row belongs to one lane or to a workgroup; maximum and sum of exp are taken in one pass (arXiv:1805.02867).
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain, flatWorkgroup } from "./lib/index.ts";
 import { reduction } from "./lib/reduce.ts";
 import { vectorsOf } from "./lib/rows.ts";
 import { wgsl } from "./wgsl.ts";
@@ -233,11 +233,7 @@ alias Vector = ${vector ? "vec4f" : "f32"};
 ${declareBuffers(["dA: array<Vector>"], ["dbias: array<Vector>"])}
 const WIDTH = ${width}u;
 const PITCH = ${vector ? width : 4 * Math.ceil(S / 4)}u;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${ATTENTION_BIAS_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${ATTENTION_BIAS_LANES}u + lane;
+${flatMain(ATTENTION_BIAS_LANES)}
   let row = i / WIDTH;
   let c = i % WIDTH;
   if (row >= p.rows) { return; }

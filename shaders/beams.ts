@@ -9,7 +9,7 @@
 // `chooseBeams`: one invocation per prompt. What it chose is moved by `moveTexts` and `moveCache`, one invocation per
 // prompt and column, each of which reads its column of all W rows before it writes: in place. Row r is beam r mod W.
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { vectorType, widthOf } from "./lib/vector.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -64,11 +64,7 @@ ${
       ["floats: array<f32>", "words: array<u32>", "current: array<u32>", "position: array<u32>", "choice: array<u32>"],
     )
   }
-${flatWorkgroup()}
-
-@compute @workgroup_size(${BEAM_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let n = flat_workgroup(id, groups) * ${BEAM_LANES}u + lane;
+${flatMain(BEAM_LANES, "n")}
   if (n >= p.count) { return; }
   let state = n * WORDS;
   let made = n * CHOICE;
@@ -162,11 +158,7 @@ export function moveTexts(W: number): string {
 struct P { count: u32, Tmax: u32 }
 const W = ${W}u;
 ${declareBuffers(["choice: array<u32>"], ["tokens: array<u32>", "ended: array<u32>"])}
-${flatWorkgroup()}
-
-@compute @workgroup_size(${BEAM_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${BEAM_LANES}u + lane;
+${flatMain(BEAM_LANES)}
   let n = i / p.Tmax;
   let t = i % p.Tmax;
   if (n >= p.count) { return; }
@@ -208,11 +200,7 @@ struct P { count: u32, first: u32, base: u32, Tmax: u32 }
 const W = ${W}u;
 const D = ${D / width}u; // vectors of a position
 ${declareBuffers(["choice: array<u32>"], [`cache: array<${vectorType(width)}>`])}
-${flatWorkgroup()}
-
-@compute @workgroup_size(${BEAM_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${BEAM_LANES}u + lane;
+${flatMain(BEAM_LANES)}
   let columns = p.Tmax * D;
   let n = i / columns;
   let column = i % columns;

@@ -2,7 +2,7 @@
 //
 // One invocation per vector of y: `vec4f` where rows are a multiple of four (or no operand depends on rows), else one
 // number. `expression` is WGSL over the operands as Vector; the scalar p.x is free.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { vectorsOf } from "./lib/rows.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -52,11 +52,7 @@ struct P { count: u32, first: u32, T: u32, x: f32 }
 ${declarations}
 @group(0) @binding(${entries.length}) var<storage, read_write> y_out: array<Vector>;
 @group(0) @binding(${entries.length + 1}) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${BROADCAST_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${BROADCAST_LANES}u + lane;
+${flatMain(BROADCAST_LANES)}
   if (${step}u * i >= p.count) { return; }
 ${loads}
   let value: Vector = ${expression};

@@ -2,7 +2,7 @@
 //
 // One invocation per block of rows and vector of columns; it walks the rows of its block, four at a time. The partial
 // sums of all blocks are a matrix again, whose single block is the result.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { vectorsOf } from "./lib/rows.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -44,12 +44,8 @@ struct P { rows: u32, block: u32, blocks: u32, first: u32 }
 ${declarations}
 @group(0) @binding(${names.length}) var<storage, read_write> y_out: array<Vector>;
 @group(0) @binding(${names.length + 1}) var<uniform> p: P;
-${flatWorkgroup()}
 fn term(n: u32, c: u32) -> Vector { ${loads} return ${term}; }
-
-@compute @workgroup_size(${COLUMN_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${COLUMN_LANES}u + lane;
+${flatMain(COLUMN_LANES)}
   let block = i / WIDTH;
   let c = i % WIDTH;
   if (block >= p.blocks) { return; }

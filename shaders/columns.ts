@@ -3,7 +3,7 @@
 //   dx[n, c] = dy[n] where c = column and from ≤ n mod T < to, else 0
 //
 // One invocation per number; each part of the rows [first, first + rows) is one dispatch.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -24,16 +24,12 @@ struct P { rows: u32, first: u32, T: u32 }
 @group(0) @binding(1) var<storage, read> columns: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> p: P;
-${flatWorkgroup()}
 
 fn seen(n: u32) -> bool {
   let t = (p.first + n) % p.T;
   return columns[0] <= t && t < columns[1];
 }
-
-@compute @workgroup_size(${COLUMNS_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${COLUMNS_LANES}u + lane;
+${flatMain(COLUMNS_LANES)}
 #if ${backward}
   let n = i / ${C}u;
   if (n >= p.rows) { return; }

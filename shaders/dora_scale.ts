@@ -3,7 +3,7 @@
 //   n² = ‖W‖² + Σ_r B[o, r]·(2·s·G[r, o] + s²·H[r, o])      G = A·Wᵀ[R, Out],  H = (A·Aᵀ)·Bᵀ[R, Out]
 //
 // One invocation per row o.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -22,11 +22,7 @@ struct P { rows: u32, s: f32 }
 @group(0) @binding(5) var<storage, read_write> c: array<f32>;
 @group(0) @binding(6) var<storage, read_write> inverse: array<f32>;
 @group(0) @binding(7) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${DORA_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let o = flat_workgroup(id, groups) * ${DORA_LANES}u + lane;
+${flatMain(DORA_LANES, "o")}
   if (o >= p.rows) { return; }
   var sum = square[o];
   for (var r = 0u; r < R; r++) {

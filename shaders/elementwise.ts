@@ -2,7 +2,7 @@
 //
 // One invocation per vector; `expression` is WGSL over the vectors named in `reads` and the scalars p.x, p.y, p.z.
 // The lanes behind the last element are written as zero, so that padding inside flat storage stays clear.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -35,12 +35,8 @@ ${declarations}
 @group(0) @binding(${reads.length + 1}) var<storage, read_write> z_out: array<vec4f>;
 #endif
 @group(0) @binding(${uniform}) var<uniform> p: P;
-${flatWorkgroup()}
 ${functions}
-
-@compute @workgroup_size(${ELEMENTWISE_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${ELEMENTWISE_LANES}u + lane;
+${flatMain(ELEMENTWISE_LANES)}
   if (4u * i >= p.count) { return; }
 ${loads}
   let value: vec4f = ${expression};

@@ -2,7 +2,7 @@
 //
 // One invocation per logit.
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -14,11 +14,7 @@ export function forbidTokens(ids: readonly number[]): string {
 struct P { rows: u32, first: u32, V: u32 }
 const LOW = -1.0e30;
 ${declareBuffers(["x: array<f32>", "position: array<u32>", "until: array<u32>"], ["y: array<f32>"])}
-${flatWorkgroup()}
-
-@compute @workgroup_size(${FORBID_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${FORBID_LANES}u + lane;
+${flatMain(FORBID_LANES)}
   if (i >= p.rows * p.V) { return; }
   let s = p.first + i / p.V;
   let v = i % p.V;

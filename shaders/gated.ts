@@ -4,7 +4,7 @@
 //
 // One invocation per vector of y, as wide as divides F; the activation itself is written for vectors of four.
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { vectorType, widthOf } from "./lib/vector.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -39,7 +39,6 @@ function text(
 struct P { rows: u32 }
 const F = ${F / width}u; // vectors of a row of y
 ${declareBuffers(reads.map((name) => `${name}: array<${type}>`), writes.map((name) => `${name}: array<${type}>`))}
-${flatWorkgroup()}
 ${functions}
 #if ${width === 4}
 fn wide(x: vec4f) -> vec4f { return x; }
@@ -51,10 +50,7 @@ fn narrow(x: vec4f) -> vec2f { return x.xy; }
 fn wide(x: f32) -> vec4f { return vec4f(x, 0.0, 0.0, 0.0); }
 fn narrow(x: vec4f) -> f32 { return x.x; }
 #endif
-
-@compute @workgroup_size(${GATED_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${GATED_LANES}u + lane;
+${flatMain(GATED_LANES)}
   if (i >= p.rows * F) { return; }
   let gate_at = i / F * 2u * F + i % F;
   let up_at = gate_at + F;

@@ -5,7 +5,7 @@
 //   gradient   dx = dy, 0 where the table was taken       dtable[t, at + j] = Σ over sequences of dy[t, column + j]
 //
 // One invocation per vector of y, or of dtable.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -61,11 +61,7 @@ struct Sizes { rows: u32, first: u32, T: u32 }
 #endif
 @group(0) @binding(${output}) var<storage, read_write> y: array<Vector>;
 @group(0) @binding(${output + 1}) var<uniform> p: Sizes;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${LEAD_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${LEAD_LANES}u + lane;
+${flatMain(LEAD_LANES)}
   let n = i / C;
   let c = i % C;
   if (n >= p.rows) { return; }
@@ -94,11 +90,7 @@ struct Sizes { rows: u32, first: u32, T: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<Vector>;
 @group(0) @binding(1) var<storage, read_write> dt: array<Vector>;
 @group(0) @binding(2) var<uniform> p: Sizes;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${LEAD_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${LEAD_LANES}u + lane;
+${flatMain(LEAD_LANES)}
   let t = i / W;
   let j = i % W;
   if (t >= ${P}u) { return; }

@@ -2,7 +2,7 @@
 //
 // One invocation per vector of dt; it walks the sequences in order. Each part of the rows [first, first + rows) is one
 // dispatch: the one that begins at 0 writes, the others add.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { vectorsOf } from "./lib/rows.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -19,11 +19,7 @@ struct Shape { rows: u32, first: u32, T: u32, P: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<Vector>;
 @group(0) @binding(1) var<storage, read_write> dt: array<Vector>;
 @group(0) @binding(2) var<uniform> p: Shape;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${POSITIONS_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${POSITIONS_LANES}u + lane;
+${flatMain(POSITIONS_LANES)}
   let t = i / WIDTH;
   let c = i % WIDTH;
   if (t >= p.P) { return; }

@@ -7,7 +7,7 @@
 // Entering: one invocation per vector. Softmax: one group of lanes per row of scores, in place.
 import { bentScore } from "./decode.ts";
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain, flatWorkgroup } from "./lib/index.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";
 import { rowMain } from "./lib/rows.ts";
 import { vectorType, widthOf } from "./lib/vector.ts";
@@ -46,11 +46,7 @@ ${
       ["cache_k", "cache_v"].map((name) => `${name}: array<${type}>`),
     )
   }
-${flatWorkgroup()}
-
-@compute @workgroup_size(${ENTER_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${ENTER_LANES}u + lane;
+${flatMain(ENTER_LANES)}
   let row = i / D;
   if (row >= p.rows) { return; }
   let n = p.first + row;

@@ -6,7 +6,7 @@
 // Forward: one invocation per number of y. Backward: one per distance and head, those of neighbouring distances side by
 // side; it walks the rows in order. Each part of the rows h·T + t is one dispatch: the one that begins at 0 writes, the
 // others add.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -18,11 +18,7 @@ struct Shape { rows: u32, first: u32, T: u32, S: u32, H: u32 }
 @group(0) @binding(0) var<storage, read> ${read}: array<f32>;
 @group(0) @binding(1) var<storage, read_write> ${write}: array<f32>;
 @group(0) @binding(2) var<uniform> p: Shape;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${RELATIVE_BIAS_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${RELATIVE_BIAS_LANES}u + lane;`;
+${flatMain(RELATIVE_BIAS_LANES)}`;
 
 /** x[L, H] → rows of y[H·T, S]; uniform p: rows, first, T, S, H. */
 export function relativeBias(): string {

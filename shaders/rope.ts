@@ -7,7 +7,7 @@
 // Where only the first heads turn, or only the first columns of a head, the rest is copied: one invocation per vector then.
 // The position t of row n is n mod T plus an offset, or is read: position[n], or position[0] for all rows.
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { vectorType, type Width, widthOf } from "./lib/vector.ts";
 import { wgsl } from "./wgsl.ts";
 
@@ -54,7 +54,6 @@ struct P { rows: u32, first: u32, T: u32, offset: u32 }
 const HALF = ${columns / 2 / width}u; // vectors of half of the columns that turn
 const HEAD = ${E / width}u; // vectors of a head
 ${declareBuffers([...tables, ...(position === "row" ? [] : ["position: array<u32>"])], [`y: array<${type}>`])}
-${flatWorkgroup()}
 
 fn position_of(row: u32) -> u32 {
 #if ${position === "each"}
@@ -65,10 +64,7 @@ fn position_of(row: u32) -> u32 {
   return (p.first + row) % p.T + p.offset;
 #endif
 }
-
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${LANES}u + lane;
+${flatMain(LANES)}
 #if ${whole}
   let head = i / HALF; // over all rows
   let piece = i % HALF;

@@ -5,7 +5,7 @@
 // K is found among the 2^32 floats, ordered as integers, two bits at a time: exact, no sort, a fixed number of passes.
 // The draw walks the weights lane by lane up to u · sum. One workgroup per sequence; loads come in blocks.
 import { declareBuffers } from "./lib/bindings.ts";
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain, flatWorkgroup } from "./lib/index.ts";
 import { randomWords } from "./lib/random.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";
 import { rowMain } from "./lib/rows.ts";
@@ -220,11 +220,7 @@ struct P { S: u32, T: u32, V: u32, length_word: u32, penalty: f32 }
 @group(0) @binding(2) var<storage, read> lengths: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${PENALIZE_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${PENALIZE_LANES}u + lane;
+${flatMain(PENALIZE_LANES)}
   if (i >= p.S * p.T) { return; }
   let token = tokens[i];
   if (i % p.T >= lengths[p.length_word${each ? " + i / p.T" : ""}] || token >= p.V) { return; }

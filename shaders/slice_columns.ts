@@ -1,7 +1,7 @@
 // Columns [at, at + width) of a matrix of D columns: y[n, j] = x[n, at + j]; back: y[n, at + j] = x[n, j], else zero.
 //
 // One invocation per vector of y.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -31,11 +31,7 @@ struct P { rows: u32 }
 @group(0) @binding(0) var<storage, read> x: array<Vector>;
 @group(0) @binding(1) var<storage, read_write> y: array<Vector>;
 @group(0) @binding(2) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${SLICE_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${SLICE_LANES}u + lane;
+${flatMain(SLICE_LANES)}
   let n = i / TO;
   let j = i % TO;
   if (n >= p.rows) { return; }

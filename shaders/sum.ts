@@ -2,7 +2,7 @@
 //
 //   partialSums   s[i] = Σ of term(j) over the vectors j = i, i + S, i + 2·S, …   one invocation per partial sum
 //   rowSum        y[n] = scale · Σ_d x[n, d]                                      one group of lanes per row
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain, flatWorkgroup } from "./lib/index.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";
 import { rowMain, type RowShader, rowWalk } from "./lib/rows.ts";
 import { wgsl } from "./wgsl.ts";
@@ -28,11 +28,7 @@ struct P { count: u32, S: u32 }
 ${declarations}
 @group(0) @binding(${reads.length}) var<storage, read_write> s_out: array<f32>;
 @group(0) @binding(${reads.length + 1}) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${SUM_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${SUM_LANES}u + lane;
+${flatMain(SUM_LANES)}
   if (i >= p.S) { return; }
   var sum = vec4f();
   for (var j = i; 4u * j < p.count; j += p.S) {

@@ -4,7 +4,7 @@
 //   rows      y[v, d] = slot[v] > 0 ? delta[slot[v] - 1, d] : w[v, d]
 //
 // One invocation per token, or per number of y. Slots are whole numbers in f32, exact below 2²⁴.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -18,11 +18,7 @@ struct P { N: u32, V: u32 }
 @group(0) @binding(1) var<storage, read> slots: array<f32>;
 @group(0) @binding(2) var<storage, read_write> index: array<u32>;
 @group(0) @binding(3) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${TOKEN_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let n = flat_workgroup(id, groups) * ${TOKEN_LANES}u + lane;
+${flatMain(TOKEN_LANES, "n")}
   if (n >= p.N) { return; }
   let token = ids[n];
   var slot = 0u;
@@ -44,11 +40,7 @@ struct P { rows: u32, D: u32 }
 @group(0) @binding(2) var<storage, read> delta: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${TOKEN_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${TOKEN_LANES}u + lane;
+${flatMain(TOKEN_LANES)}
   if (i >= p.rows * p.D) { return; }
   let slot = u32(slots[i / p.D]);
   var value = w[i];
@@ -65,11 +57,7 @@ struct P { count: u32, D: u32, first: u32, last: u32 }
 @group(0) @binding(1) var<storage, read> rows: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dd: array<f32>;
 @group(0) @binding(3) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${TOKEN_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${TOKEN_LANES}u + lane;
+${flatMain(TOKEN_LANES)}
   if (i >= p.count * p.D) { return; }
   let row = u32(rows[i / p.D]);
   if (row >= p.first && row < p.last) { dd[i] = dy[(row - p.first) * p.D + i % p.D]; }

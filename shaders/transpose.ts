@@ -1,5 +1,5 @@
 // y[d, n] = x[n, d]. One invocation per number of y: it serves tables of few columns, which are read but once a step.
-import { flatWorkgroup } from "./lib/index.ts";
+import { flatMain } from "./lib/index.ts";
 import { wgsl } from "./wgsl.ts";
 
 /** Invocations of a workgroup. */
@@ -12,11 +12,7 @@ struct P { N: u32, D: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> p: P;
-${flatWorkgroup()}
-
-@compute @workgroup_size(${TRANSPOSE_LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = flat_workgroup(id, groups) * ${TRANSPOSE_LANES}u + lane;
+${flatMain(TRANSPOSE_LANES)}
   if (i >= p.N * p.D) { return; }
   y[i] = x[i % p.N * p.D + i / p.N];
 }`;
