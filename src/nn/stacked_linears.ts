@@ -1,5 +1,6 @@
-// Linear maps that share their input as one product, where they and their adapter lie so that one can read them all.
+// Linear maps that share their input as one product, where they and what adapts them lie so that one can read them all.
 import type { Value } from "../graph/graph.ts";
+import { linear } from "../ops/matmul.ts";
 import type { LinearOptions } from "./linear.ts";
 import { type ModelScope, pathOf, type SiteInfo } from "./scope.ts";
 
@@ -23,12 +24,13 @@ export function stackedLinears(m: ModelScope, x: Value, maps: readonly StackedMa
   const tensors = [names("weight"), ...bias ? [names("bias")] : []];
   for (const list of tensors) leaves.together?.(list);
   if (4 * x.shape[0]! * rows > graph.target.maxBinding) return undefined; // single outputs are cut less, and fit more
-  if (!leaves.stack || !adapter?.stacked || !sites.some((site) => adapter.adapts(site))) return undefined;
-  if (tensors.flat().some((name) => adapter.trains?.(name) !== undefined)) return undefined;
+  if (!leaves.stack || tensors.flat().some((name) => adapter?.trains?.(name) !== undefined)) return undefined;
   const base = () => {
     const added = bias ? leaves.stack!(graph, "weight", names("bias"), [rows]) : undefined;
     const weight = bias && !added ? undefined : leaves.stack!(graph, "weight", names("weight"), [rows, In]);
     return weight && { weight, bias: added };
   };
-  return adapter.stacked({ m, sites, base }, x);
+  if (adapter?.linear && sites.some((site) => adapter.adapts(site))) return adapter.stacked?.({ m, sites, base }, x);
+  const plain = base();
+  return plain && linear(x, plain.weight, plain.bias ? { bias: plain.bias } : {});
 }
