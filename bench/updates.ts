@@ -35,7 +35,7 @@ export function updates(
   { state }: Model,
   { optimizer, lr, maxNorm, decayAll, recompute = false }: UpdateSettings,
 ): Updates {
-  const options: StepOptions = { optimizer, accumulate: 1, smoothing: 0, decayAll, recompute };
+  const options: StepOptions = { optimizer, gradientAccumulation: 1, smoothing: 0, decayAll, recompute };
   return {
     async queue(batch, i) {
       const scalars = {

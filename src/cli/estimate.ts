@@ -42,14 +42,14 @@ export interface EstimateOptions {
   /** Tokens of the longest row. */
   readonly T: number;
   /** Batches of an update. */
-  readonly accumulate: number;
+  readonly gradientAccumulation: number;
   /** Whether the backward pass computes layers again. */
   readonly recompute: boolean;
 }
 
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
-  const { task, inventory, formats, adapter, optimizer, B, T, accumulate } = options;
+  const { task, inventory, formats, adapter, optimizer, B, T, gradientAccumulation } = options;
   const { graph, inventory: traced } = traceStep(architecture, {
     ...{ task, adapter, B, T, formats },
     recompute: options.recompute,
@@ -61,7 +61,7 @@ export function estimateMemory(architecture: Architecture, options: EstimateOpti
   const added = countElements(tensors);
   const trainedParameters = adapter ? countElements(tensors.filter(({ frozen }) => !frozen)) : base;
   // Gradients and states; a window of several batches adds a total, and an adapter has parameters of its own.
-  const copies = 1 + optimizer.stateNames.length + (accumulate > 1 ? 1 : 0) + (adapter ? 1 : 0);
+  const copies = 1 + optimizer.stateNames.length + (gradientAccumulation > 1 ? 1 : 0) + (adapter ? 1 : 0);
   const inputs = sum([...graph.leaves.values()].filter((v) => v.role === "input").map(bytes));
   const weights = weightBytes(inventory, formats) + 4 * (adapter ? added - trainedParameters : 0),
     trained = 4 * trainedParameters * copies,

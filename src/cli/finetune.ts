@@ -146,7 +146,7 @@ async function trainModel(
     ...{ schedule, warmupSteps, epochs, batchSize, maxGradNorm, seed, labelSmoothing, signal },
     ...(maxSteps === undefined ? {} : { maxSteps }),
     ...loraPlus(settings),
-    accumulate: settings.gradientAccumulation,
+    gradientAccumulation: settings.gradientAccumulation,
     recompute: settings.recompute,
   });
   const show = progressBar(terminal);

@@ -135,7 +135,7 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
     optimizer,
     B: Math.min(batchSize, data.examples.length),
     T,
-    accumulate: gradientAccumulation,
+    gradientAccumulation,
     recompute: settings.recompute,
   });
   const shown = domains.find(({ name }) => name === "new")?.data ?? data;

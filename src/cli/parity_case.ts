@@ -186,7 +186,7 @@ async function trainAsReference(model: Model, known: Case): Promise<{ readonly l
     schedule: scheduleOf(known),
     warmupSteps: warmup_steps,
     maxSteps: steps,
-    accumulate: accumulation,
+    gradientAccumulation: accumulation,
     maxGradNorm: clip ?? 0,
   });
   let losses = 0, lrs = 0, seen = 0;

@@ -67,16 +67,16 @@ export function epochPlan(examples: readonly Example[], options: EpochOptions): 
 }
 
 /**
- * Optimizer steps of an epoch: each takes `accumulate` batches, the last one what is left.
+ * Optimizer steps of an epoch: each takes `gradientAccumulation` batches, the last one what is left.
  *
  * @throws {RangeError} where an option is not a positive integer.
  */
 export function stepsPerEpoch(
   rows: number,
-  { batchSize, accumulate = 1 }: { readonly batchSize: number; readonly accumulate?: number },
+  { batchSize, gradientAccumulation = 1 }: { readonly batchSize: number; readonly gradientAccumulation?: number },
 ): number {
-  requirePositive({ batchSize, accumulate });
-  return Math.ceil(Math.ceil(rows / batchSize) / accumulate);
+  requirePositive({ batchSize, gradientAccumulation });
+  return Math.ceil(Math.ceil(rows / batchSize) / gradientAccumulation);
 }
 
 /** The batches of an epoch, one at a time; to resume, skip the first ones of {@linkcode epochPlan}. */

@@ -32,7 +32,7 @@ export type TrainData = Examples | Iterable<Batch>;
 /** Options of {@linkcode batchSource}. */
 export interface SourceOptions {
   readonly batchSize: number;
-  readonly accumulate: number;
+  readonly gradientAccumulation: number;
   readonly seed: number;
   readonly padId: number;
   /** Whether the model tells two texts of a row apart. */
@@ -49,9 +49,9 @@ export function batchSource(data: TrainData, options: SourceOptions): BatchSourc
 }
 
 function datasetSource({ examples, prepare }: Examples, options: SourceOptions): BatchSource {
-  const { batchSize, accumulate, seed, padId, types } = options;
+  const { batchSize, gradientAccumulation, seed, padId, types } = options;
   if (examples.length === 0) throw new UsageError("data/empty", "Cannot train on a data set without examples");
-  const steps = stepsPerEpoch(examples.length, { batchSize, accumulate });
+  const steps = stepsPerEpoch(examples.length, { batchSize, gradientAccumulation });
   const longest = longestOf(examples);
   let planned = -1;
   let plan: readonly (readonly number[])[] = [];
@@ -65,8 +65,8 @@ function datasetSource({ examples, prepare }: Examples, options: SourceOptions):
       const epoch = Math.floor(step / steps);
       if (epoch !== planned) plan = epochPlan(examples, { batchSize, seed, epoch }).batches;
       planned = epoch;
-      const first = (step % steps) * accumulate;
-      return plan.slice(first, first + accumulate).map((rows) => ({
+      const first = (step % steps) * gradientAccumulation;
+      return plan.slice(first, first + gradientAccumulation).map((rows) => ({
         batch: collate(rows.map((row) => prepare?.(examples[row]!, { seed, epoch, row }) ?? examples[row]!), {
           padId,
           types,
@@ -85,16 +85,19 @@ function longestOf(examples: readonly Example[]): Example {
   return { ...longest, target: target! };
 }
 
-function listSource(list: readonly Batch[], { accumulate }: SourceOptions): BatchSource {
+function listSource(list: readonly Batch[], { gradientAccumulation }: SourceOptions): BatchSource {
   if (list.length === 0) throw new UsageError("data/empty", "Cannot train without batches");
-  const steps = Math.ceil(list.length / accumulate);
+  const steps = Math.ceil(list.length / gradientAccumulation);
   const cells = ({ input_ids: rows }: Batch) => rows.length * (rows[0]?.length ?? 0);
   return {
     largest: list.reduce((a, b) => cells(b) > cells(a) ? b : a),
     stepsPerEpoch: steps,
     window(step) {
-      const first = (step % steps) * accumulate;
-      return list.slice(first, first + accumulate).map((batch, i) => ({ batch, place: `batch ${first + i + 1}` }));
+      const first = (step % steps) * gradientAccumulation;
+      return list.slice(first, first + gradientAccumulation).map((batch, i) => ({
+        batch,
+        place: `batch ${first + i + 1}`,
+      }));
     },
   };
 }

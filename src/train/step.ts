@@ -1,7 +1,7 @@
 // The programs of one update: micro-steps that leave gradients and losses in flat storage, and the update itself.
 //
-//   micro × accumulate:  forward, loss, backward → grads;  total = FIRST ? grads : total + grads
-//   update:              norm, clip, optimizer, ring[slot] = (loss, norm, flag, rate)
+//   micro, gradientAccumulation times: forward, loss, backward → grads;  total = FIRST ? grads : total + grads
+//   update:                            norm, clip, optimizer, ring[slot] = (loss, norm, flag, rate)
 import { encodeScalars, RING_SLOTS, type Scalars } from "../core/scalars.ts";
 import { write } from "../gpu/executable.ts";
 import { observe } from "../gpu/observe.ts";
@@ -26,7 +26,7 @@ import { activeAdapter, type ModelState, type Program } from "./state.ts";
 export interface StepOptions {
   readonly optimizer: Optimizer;
   /** Micro-batches of an update. */
-  readonly accumulate: number;
+  readonly gradientAccumulation: number;
   readonly smoothing: number;
   /** Apply weight decay to biases and norms too. */
   readonly decayAll: boolean;
@@ -59,9 +59,9 @@ export function trainedLayout(
 
 /** The program of a micro-batch with these shapes. */
 export function microProgram(state: ModelState, batch: Arranged, options: StepOptions): Promise<Program> {
-  const { smoothing, accumulate, recompute } = options;
+  const { smoothing, gradientAccumulation, recompute } = options;
   const trained = trainedKind(state);
-  const how = `${accumulate > 1 ? "window" : ""}${recompute ? " recomputed" : ""}`;
+  const how = `${gradientAccumulation > 1 ? "window" : ""}${recompute ? " recomputed" : ""}`;
   const key = programKey(state, `train ${trained} smoothing ${smoothing} ${how}`, batch);
   return program(state, key, () => {
     const { m, graph, inputs, constants } = batchScope(state, batch, trained);
@@ -72,7 +72,7 @@ export function microProgram(state: ModelState, batch: Arranged, options: StepOp
     const gradients = [...backward(graph, loss)].map(([param, gradient]) => [param, unboosted(gradient)] as const);
     placeGradients(graph, new Map(gradients), layout);
     recordLoss(graph, unboosted(loss));
-    if (accumulate > 1) addToTotal(graph, layout);
+    if (gradientAccumulation > 1) addToTotal(graph, layout);
     return { graph, constants, inputs: { ...inputs, scalars: scalarsLeaf(graph) }, results: {} };
   });
 }
@@ -94,13 +94,14 @@ export async function microStep(
 
 /** Queue the update that ends a window. */
 export async function updateStep(state: ModelState, scalars: Scalars, options: StepOptions): Promise<void> {
-  const { optimizer, accumulate, decayAll, allocation } = options;
+  const { optimizer, gradientAccumulation, decayAll, allocation } = options;
   // One optimizer a run: endTraining frees this program, so its settings need not be in the key.
-  const key = `update ${activeAdapter(state)?.name ?? "weights"} ${optimizer.name} ${accumulate > 1} ${decayAll}`;
+  const several = gradientAccumulation > 1;
+  const key = `update ${activeAdapter(state)?.name ?? "weights"} ${optimizer.name} ${several} ${decayAll}`;
   const made = await program(state, key, () => {
     const graph = new Graph(state.device.target);
     const layout = trainedLayout(state, options);
-    const gradients = flatPages(graph, layout, accumulate > 1 ? "total" : "grads");
+    const gradients = flatPages(graph, layout, several ? "total" : "grads");
     gradientNorm(graph, gradients);
     update(graph, layout, { optimizer, gradients });
     const constants = allocation ? appendAllocation(graph, layout, { allocation, gradients }) : new Map();

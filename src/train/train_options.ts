@@ -27,7 +27,7 @@ export interface TrainOptions {
   /** Rows of a micro-batch (8). */
   readonly batchSize?: number;
   /** Micro-batches of an update (1). */
-  readonly accumulate?: number;
+  readonly gradientAccumulation?: number;
   /** Largest global norm of the gradients, 0 for none (1). */
   readonly maxGradNorm?: number;
   /** Label smoothing (0). */
@@ -67,7 +67,7 @@ export function resolveOptions(
     warmupSteps: 0,
     epochs: 1,
     batchSize: 8,
-    accumulate: 1,
+    gradientAccumulation: 1,
     maxGradNorm: 1,
     labelSmoothing: 0,
     decayAll: false,
@@ -77,7 +77,7 @@ export function resolveOptions(
     ...options,
   };
   const wrong: string[] = [];
-  const whole = (name: "batchSize" | "accumulate" | "logEvery" | "maxSteps") => {
+  const whole = (name: "batchSize" | "gradientAccumulation" | "logEvery" | "maxSteps") => {
     const value = settings[name] ?? 1;
     if (!(Number.isInteger(value) && value >= 1)) {
       wrong.push(`${name} must be a whole number above 0: received ${value}`);
@@ -88,7 +88,7 @@ export function resolveOptions(
       wrong.push(`${name} must be a number of at least 0: received ${settings[name]}`);
     }
   };
-  (["batchSize", "accumulate", "logEvery", "maxSteps"] as const).forEach(whole);
+  (["batchSize", "gradientAccumulation", "logEvery", "maxSteps"] as const).forEach(whole);
   (["learningRate", "warmupSteps", "maxGradNorm", "labelSmoothing", "epochs"] as const).forEach(atLeastZero);
   const { ratio, embeddingRate = 0 } = settings.loraPlus ?? { ratio: 1 };
   if (!(Number.isFinite(ratio) && ratio > 0)) wrong.push(`loraPlus.ratio must be above 0: received ${ratio}`);

@@ -127,7 +127,7 @@ gpuTest("AdaLoRA: a run takes ranks away, its file leaves them out, and loads as
     await assertRejects(() => other.loadAdapter(`${out}/broken`, { name: "x" }), ConfigError, "this model needs");
   });
   await model.addAdapter({ ...config, totalSteps: 16 }, { name: "windows" });
-  const twice = { data, learningRate: 2e-2, schedule: "constant", accumulate: 2, maxSteps: 1 } as const;
+  const twice = { data, learningRate: 2e-2, schedule: "constant", gradientAccumulation: 2, maxSteps: 1 } as const;
   const [first] = await Array.fromAsync(train(model, twice));
   assert(Math.abs(first!.loss - losses[0]!) < 1e-5); // the term counts once in a window of two
   assertNotEquals(losses[0], losses[1]);

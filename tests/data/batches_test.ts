@@ -75,10 +75,10 @@ Deno.test("padding share by hand", () => {
 
 Deno.test("steps per epoch round up twice", () => {
   assertEquals(stepsPerEpoch(1003, { batchSize: 8 }), 126);
-  assertEquals(stepsPerEpoch(1003, { batchSize: 8, accumulate: 4 }), 32);
-  assertEquals(stepsPerEpoch(1, { batchSize: 8, accumulate: 4 }), 1);
+  assertEquals(stepsPerEpoch(1003, { batchSize: 8, gradientAccumulation: 4 }), 32);
+  assertEquals(stepsPerEpoch(1, { batchSize: 8, gradientAccumulation: 4 }), 1);
   assertEquals(stepsPerEpoch(0, { batchSize: 8 }), 0);
-  assertThrows(() => stepsPerEpoch(5, { batchSize: 8, accumulate: 0.5 }), RangeError, "accumulate");
+  assertThrows(() => stepsPerEpoch(5, { batchSize: 8, gradientAccumulation: 0.5 }), RangeError, "gradientAccumulation");
 });
 
 Deno.test("a wrong batch is refused with all of its problems", () => {

@@ -68,7 +68,13 @@ Deno.test("pairs: a batch has rows of both lengths; the largest batch has the lo
   assertEquals(input_ids[1], [257, 261, 9, 9, 9]);
   assertEquals(attention_mask![1], [1, 1, 0, 0, 0]);
   assertEquals(labels, [[99, 261, -100, -100, -100, -100], [257, 260, 97, 116, 115, 261]]);
-  const { largest } = batchSource({ examples }, { batchSize: 2, accumulate: 1, seed: 1, padId: 9, types: false });
+  const { largest } = batchSource({ examples }, {
+    batchSize: 2,
+    gradientAccumulation: 1,
+    seed: 1,
+    padId: 9,
+    types: false,
+  });
   assertEquals(largest.input_ids.map((row) => row.length), [5, 5]);
   assertEquals((largest.labels as number[][]).map((row) => row.length), [6, 6]);
 });

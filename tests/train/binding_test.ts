@@ -31,7 +31,12 @@ async function figures(device: GraftDevice, config: Record<string, unknown>, ful
   const { logits, loss } = await model.forward(batch);
   const { gradients } = await model.gradients(batch);
   const losses: number[] = [];
-  const run = train(model, { data: [batch, batch, batch], optimizer: adamw(), learningRate: 1e-2, accumulate: 1 });
+  const run = train(model, {
+    data: [batch, batch, batch],
+    optimizer: adamw(),
+    learningRate: 1e-2,
+    gradientAccumulation: 1,
+  });
   for await (const record of run) losses.push(record.loss);
   model.destroy();
   return { logits: logits.data, loss: loss!, gradients, losses };

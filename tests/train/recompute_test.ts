@@ -57,7 +57,7 @@ gpuTest("a run with dropout and accumulation: the same losses and weights, bit f
   const run = async (recompute: boolean) => {
     const model = await loadModel(device, `${fixture("llama-lora")}/model`);
     await model.addAdapter(lora({ rank: 4, alpha: 8, dropout: 0.1, targetModules: "all-linear" }), { seed: 3 });
-    const found = await records(model, { data: batches.slice(0, 6), accumulate: 2, epochs: 2, recompute });
+    const found = await records(model, { data: batches.slice(0, 6), gradientAccumulation: 2, epochs: 2, recompute });
     const tensors = await adapterBits(model);
     model.destroy();
     return { losses: found.map(({ loss, gradNorm }) => [loss, gradNorm]), tensors };
@@ -100,7 +100,7 @@ function estimated(recompute: boolean): number {
     formats: new Map(),
     adapter: lora({ rank: 2, alpha: 4, targetModules: ["q_proj"] }),
     optimizer: adamw(),
-    ...{ B: 2, T: 32, accumulate: 1, recompute },
+    ...{ B: 2, T: 32, gradientAccumulation: 1, recompute },
   }).temporaries;
 }
 

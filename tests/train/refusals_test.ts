@@ -39,13 +39,20 @@ gpuTest(
       await assertRejects(() => records(model, { data: [{ input_ids: [[1, 101]] }] }), ConfigError, "[0, 101)");
       assertThrows(() => train(model, { data: [] }), UsageError, "without batches");
       assertThrows(() => train(model, { data: datasetOf([]) }), UsageError, "without examples");
-      const wrong = { data: [batch!], batchSize: 0, accumulate: 1.5, learningRate: -1, maxSteps: 0, epochs: NaN };
+      const wrong = {
+        data: [batch!],
+        batchSize: 0,
+        gradientAccumulation: 1.5,
+        learningRate: -1,
+        maxSteps: 0,
+        epochs: NaN,
+      };
       const { message } = assertThrows(() => train(model, wrong), UsageError);
-      for (const field of ["batchSize", "accumulate", "learningRate", "maxSteps", "epochs"]) {
+      for (const field of ["batchSize", "gradientAccumulation", "learningRate", "maxSteps", "epochs"]) {
         assert(message.includes(`${field} must be`), field);
       }
       // A masked micro-batch among others only counts less.
-      const [{ loss }] = await records(model, { data: [batch!, masked], accumulate: 2, learningRate: 0 }) as [
+      const [{ loss }] = await records(model, { data: [batch!, masked], gradientAccumulation: 2, learningRate: 0 }) as [
         StepRecord,
       ];
       assert(Math.abs(loss - (await model.forward(batch!)).loss!) < 1e-6);

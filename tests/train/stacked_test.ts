@@ -86,7 +86,7 @@ for (const kind of ["software", "gpu"] as const) {
       const model = await createModel(device, CONFIG, { seed: 7 });
       await model.addAdapter(lora({ rank: 8, alpha: 16, dropout, targetModules: ["q_proj", "v_proj", "gate_proj"] }));
       const { state } = model, { architecture, task } = state;
-      const options = { optimizer: adamw(), accumulate: 1, smoothing: 0, decayAll: false, recompute: false };
+      const options = { optimizer: adamw(), gradientAccumulation: 1, smoothing: 0, decayAll: false, recompute: false };
       const arranged = task.arrange(task.specimen({ B: 2, T: 8 }), architecture);
       const { executable } = await microProgram(state, arranged, options);
       const { config: adapter } = state.adapters.get("default")!;

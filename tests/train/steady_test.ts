@@ -46,7 +46,7 @@ async function countCalls(device: GraftDevice, act: () => Promise<void>): Promis
 }
 
 const optimizer = adamw({ weightDecay: 0 });
-const options: StepOptions = { optimizer, accumulate: 1, smoothing: 0, decayAll: false, recompute: false };
+const options: StepOptions = { optimizer, gradientAccumulation: 1, smoothing: 0, decayAll: false, recompute: false };
 
 async function step({ state }: Model, T: number, i: number): Promise<void> {
   const batch = prepareBatch(state, rows(T));

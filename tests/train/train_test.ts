@@ -64,11 +64,14 @@ gpuTest("eight rows in one, two, four or eight micro-batches: the same loss, nor
   const { batches } = await known("llama-lora");
   const rows = datasetOf(batches).examples.slice(0, 8); // lengths 6 to 11, 5 to 10 labels each
   const runs: { readonly loss: number; readonly gradNorm: number; readonly tensors: Float32Array[] }[] = [];
-  for (const accumulate of [1, 2, 4, 8]) {
+  for (const gradientAccumulation of [1, 2, 4, 8]) {
     await withAdapted(device, "llama-lora", async (model) => {
-      const size = rows.length / accumulate;
-      const data = Array.from({ length: accumulate }, (_, i) => collate(rows.slice(i * size, (i + 1) * size)));
-      const [record, ...rest] = await records(model, { data, accumulate });
+      const size = rows.length / gradientAccumulation;
+      const data = Array.from(
+        { length: gradientAccumulation },
+        (_, i) => collate(rows.slice(i * size, (i + 1) * size)),
+      );
+      const [record, ...rest] = await records(model, { data, gradientAccumulation });
       assertEquals(rest.length, 0);
       runs.push({ ...record!, tensors: [...(await model.adapterTensors()).values()] });
     });
