@@ -5,7 +5,7 @@
 //                                                   (of softcap · tanh(S / softcap) with softcap)
 //
 // Entering: one invocation per vector. Softmax: one group of lanes per row of scores, in place.
-import { bentScore } from "./decode.ts";
+import { bentScore } from "./lib/decode.ts";
 import { declareBuffers } from "./lib/bindings.ts";
 import { flatMain, flatWorkgroup } from "./lib/index.ts";
 import { type LaneGroup, reduction } from "./lib/reduce.ts";

@@ -3,7 +3,13 @@
 // The position is state on the GPU, so that a program can be replayed many times in one submit. Attention enters the
 // new keys and values in the cache itself: no other node of the program reads the cache, so that the rule "a program
 // never reads a resident value after writing it" holds between nodes.
-import { advance as advanceShader, attentionDecode as shader, attentionDecodeTrips } from "../../shaders/decode.ts";
+import {
+  advance as advanceShader,
+  attentionDecode as subgroupShader,
+  attentionDecodeTrips,
+} from "../../shaders/decode.ts";
+import { attentionDecodeTiles, decodeTilesTrips } from "../../shaders/decode_tiles.ts";
+import type { DecodeOptions } from "../../shaders/lib/decode.ts";
 import { size } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import {
@@ -103,6 +109,21 @@ export function cacheParts(cache: Value, { maxBinding, alignment }: Target, toge
   });
 }
 
+/** Lanes of a workgroup over a long and a short cache, where lanes meet in workgroup memory. */
+const LONG = 256, SHORT = 64;
+
+/** Text and loop iterations of the kernel for this device. */
+function decodeKernel(options: Omit<DecodeOptions, "group">, target: Target): Pick<Kernel, "wgsl" | "trips"> {
+  const group = laneGroup(target);
+  if (group.shuffle) {
+    const all = { ...options, group };
+    return { wgsl: subgroupShader(all), trips: attentionDecodeTrips(all) };
+  }
+  const lanes = Math.min(options.Tmax > LONG / 2 ? LONG : SHORT, target.invocations);
+  const all = { ...options, group: { lanes, shuffle: false } };
+  return { wgsl: attentionDecodeTiles(all), trips: decodeTilesTrips(all) };
+}
+
 const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number; readonly bias: boolean }, Values, V1>({
   name: "attentionDecode",
   stops: true,
@@ -110,20 +131,18 @@ const decodeOp = defineOp<AttentionDecodeSizes & { readonly scale: number; reado
   kernels({ inputs, outputs: [o], attrs: { S: _, scale, ...sizes } }, target) {
     const [position, cacheK, cacheV, ...rest] = inputs as [Value, Value, Value, ...Value[]];
     const heads = sizes.bias ? rest.slice(0, -1) : rest, bias = sizes.bias ? rest.slice(-1) : [];
-    const options = {
+    const kernel = decodeKernel({
       ...sizes,
-      group: laneGroup(target),
       packed: heads.length === 1,
       position: position.shape[0] === 1 ? "one" : "each",
-    } as const;
+    }, target);
     return cacheParts(cacheK, target).map(({ first, count, base, range }): Kernel => ({
       name: "attention decode",
-      wgsl: shader(options),
+      ...kernel,
       read: [...heads, position, ...bias],
       write: [range(cacheK), range(cacheV), o],
       uniform: [first, count, base, floatBits(scale)],
       workgroups: count * sizes.H,
-      trips: attentionDecodeTrips(options),
     }));
   },
 });
@@ -217,15 +236,14 @@ const cachedOp = defineOp<AttentionCachedSizes & { readonly scale: number }, V4,
   infer: ([q]) => [q],
   kernels({ inputs: [q, cacheK, cacheV, lengths], outputs: [o], attrs }, target) {
     const { S: _, readers, scale, ...sizes } = attrs;
-    const options = { ...sizes, readers, group: laneGroup(target), packed: false, position: "each" } as const;
+    const kernel = decodeKernel({ ...sizes, readers, packed: false, position: "each" }, target);
     return cacheParts(cacheK, target).map(({ first, count, base, range }): Kernel => ({
       name: "attention cached",
-      wgsl: shader(options),
+      ...kernel,
       read: [q, lengths, range(cacheK), range(cacheV)],
       write: [o],
       uniform: [first * readers, count * readers, base, floatBits(scale)],
       workgroups: count * readers * sizes.H,
-      trips: attentionDecodeTrips(options),
     }));
   },
 });

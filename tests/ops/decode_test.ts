@@ -114,6 +114,23 @@ decodeTest({ name: "heads of five columns", S: 2, H: 3, K: 1, E: 5, Tmax: 11, st
 decodeTest({ name: "packed", S: 2, H: 2, K: 2, E: 8, Tmax: 12, start: [0], packed: true });
 decodeTest({ name: "packed, grouped", S: 2, H: 4, K: 2, E: 4, Tmax: 12, start: [3], packed: true });
 decodeTest({ name: "gpu class", S: 2, H: 2, K: 1, E: 8, Tmax: 70, start: [60, 2], device: { kind: "gpu" } });
+decodeTest({
+  name: "heads of 64, several tiles, gpu class",
+  ...{ S: 2, H: 2, K: 1, E: 64, Tmax: 600, start: [597, 250], device: { kind: "gpu" } },
+});
+decodeTest({
+  name: "window and bias across tiles, gpu class",
+  ...{ S: 1, H: 2, K: 2, E: 8, Tmax: 560, start: [550], window: 300, bias: true, device: { kind: "gpu" } },
+});
+decodeTest({ name: "heads of 80, gpu class", S: 1, H: 2, K: 1, E: 80, Tmax: 70, start: [66], device: { kind: "gpu" } });
+decodeTest({
+  name: "heads with more vectors than lanes, gpu class",
+  ...{ S: 2, H: 2, K: 1, E: 67, Tmax: 21, start: [17], device: { kind: "gpu" } },
+});
+decodeTest({
+  name: "caches above one binding (forced to 4 KiB), gpu class",
+  ...{ S: 8, H: 2, K: 2, E: 6, Tmax: 23, start: [20], device: { kind: "gpu", maxBinding: 4096 } },
+});
 // A sequence takes 23 · 2 · 6 words, 1,104 bytes, so that parts of three do not start aligned.
 decodeTest({
   name: "caches above one binding (forced to 4 KiB)",
