@@ -44,17 +44,30 @@ export {
 } from "./src/adapters/prompt_tuning_config.ts";
 export { vera, type VeraConfig, type VeraOptions } from "./src/adapters/vera_config.ts";
 export { lora, type LoraConfig, type LoraOptions } from "./src/adapters/lora_config.ts";
-export { adalora, type AdaloraConfig } from "./src/adapters/adalora_config.ts";
+export { adalora, type AdaloraConfig, type AdaloraOptions } from "./src/adapters/adalora_config.ts";
 export { type AdapterConfig } from "./src/adapters/mod.ts";
+export { type ConfigBase } from "./src/adapters/fields.ts";
+export { type BiasRule } from "./src/adapters/full.ts";
+export { type LoraInit } from "./src/adapters/lora_init.ts";
+export { type PromptConfig } from "./src/adapters/prompt.ts";
+export { type LayeredConfig, type TargetedConfig } from "./src/adapters/targeted.ts";
 export { type ModuleNames, type TargetRules } from "./src/adapters/targets.ts";
 export * from "./src/core/errors.ts";
-export { type Batch, type BatchSize, checkBatch, type CheckBatchOptions } from "./src/data/batch.ts";
+export { type Batch, type BatchSize, checkBatch, type CheckBatchOptions, type LabelRule } from "./src/data/batch.ts";
 export { batches, type BatchesOptions, collate, type EpochOptions } from "./src/data/batches.ts";
 export { type Dataset, type DatasetOptions, type DatasetReport, describe, loadDataset } from "./src/data/dataset.ts";
 export { type JsonObject } from "./src/data/json.ts";
 export { loadPairDataset, type PairDataset, type PairDatasetOptions } from "./src/data/pair_dataset.ts";
 export type { PairRow } from "./src/data/pair_rows.ts";
-export { loadTaskDataset, type RowTask, type TaskDataset, type TaskDatasetOptions } from "./src/data/task_dataset.ts";
+export { type ProblemType } from "./src/data/label_names.ts";
+export {
+  loadTaskDataset,
+  type RowTask,
+  type TaskDataset,
+  type TaskDatasetOptions,
+  type TaskRow,
+} from "./src/data/task_dataset.ts";
+export { type QuestionRow, type TagRow, type TextRow } from "./src/data/task_rows.ts";
 export { type DecodeOptions, decodeStream } from "./src/data/decode_stream.ts";
 export { type JsonlOptions, type JsonRow, readJsonl } from "./src/data/jsonl.ts";
 export { type Example } from "./src/data/labels.ts";
@@ -66,13 +79,26 @@ export {
   type TokenizerOptions,
 } from "./src/data/tokenizer.ts";
 export { closeDevice, type DeviceOptions, type GraftDevice, type Memory, openDevice } from "./src/gpu/device.ts";
-export { Graph } from "./src/graph/graph.ts";
 export { type Precision, type Target, type TargetClass, type Tuning } from "./src/graph/target.ts";
+export { type PackedDType } from "./src/core/dims.ts";
 export { type WeightDType } from "./src/io/tensor_dtype.ts";
 export { type TaskChoice, type TaskName } from "./src/core/task_name.ts";
 export { type TaskOptions } from "./src/objectives/choose_task.ts";
+export { type ActivationName } from "./src/nn/activation.ts";
 export { type Json } from "./src/models/config.ts";
-export { adagrad, adam, adamw, type Optimizer, optimizers, schedules, sgd } from "./src/optim/mod.ts";
+export {
+  adagrad,
+  type AdagradOptions,
+  adam,
+  type AdamOptions,
+  adamw,
+  type Optimizer,
+  optimizers,
+  type ScheduleName,
+  schedules,
+  sgd,
+  type SgdOptions,
+} from "./src/optim/mod.ts";
 export { type LoraPlus } from "./src/optim/lora_plus.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./src/train/evaluate.ts";
 export { scoreRows, type ScoreRowsOptions } from "./src/train/score_rows.ts";
@@ -106,6 +132,8 @@ export {
   type TagPrediction,
 } from "./src/train/predict.ts";
 export { taskMetrics, type TaskPredictions, taskPredictions } from "./src/train/task_metrics.ts";
+export { type Examples, type TrainData } from "./src/train/source.ts";
+export { type TensorSpec } from "./src/train/leaves.ts";
 export { type StepRecord } from "./src/train/figures.ts";
 export { type TrainOptions } from "./src/train/train_options.ts";
 export { type QuantizedFolder, quantizeFolder, type QuantizeFolderOptions } from "./src/train/quantize.ts";

@@ -36,8 +36,11 @@ export interface AdaloraConfig extends LayeredConfig {
   readonly totalSteps: number | null;
   /** Numerator of the scale, over the initial rank. */
   readonly alpha: number;
+  /** Share of the adapter's input that is dropped in training. */
   readonly dropout: number;
+  /** Biases of the base that are trained too: none, all, or those of the adapted modules. */
   readonly bias: "none" | "all" | "lora_only";
+  /** Start as the base. */
   readonly init: boolean;
   /** `<path>.lora_E` → which of the singular values are left; null before the first allocation. */
   readonly rankPattern: Readonly<Record<string, readonly boolean[]>> | null;
@@ -101,6 +104,9 @@ const file: ConfigFile<AdaloraConfig> = configFile("ADALORA", FIELDS, {
   ],
 });
 
+/** Settings of {@linkcode adalora}. */
+export type AdaloraOptions = Partial<Omit<AdaloraConfig, "type">>;
+
 /** The file. PEFT refuses one without the number of steps. */
 export const adaloraFile: ConfigFile<AdaloraConfig> = {
   ...file,
@@ -116,6 +122,6 @@ export const adaloraFile: ConfigFile<AdaloraConfig> = {
  *
  * @throws {ConfigError} `adapter/<field>` listing every setting that is wrong.
  */
-export function adalora(options: Partial<Omit<AdaloraConfig, "type">> = {}): AdaloraConfig {
+export function adalora(options: AdaloraOptions = {}): AdaloraConfig {
   return adaloraFile.create(options);
 }

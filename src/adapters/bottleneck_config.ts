@@ -25,14 +25,17 @@ const factor: Field<number> = {
 /** Settings of bottleneck adapters, complete. */
 export interface BottleneckConfig extends ConfigBase {
   readonly type: "GRAFT_BOTTLENECK";
+  /** Where the layers are. */
   readonly placement: Placement;
   /** Width of the model over width of the bottleneck. */
   readonly reductionFactor: number;
+  /** Between the two layers. */
   readonly activation: ActivationName;
   /** Factor on the output. */
   readonly scale: number;
   /** Share of the layer's input that is dropped in training. */
   readonly dropout: number;
+  /** Modules that are trained in full. */
   readonly modulesToSave: readonly string[];
 }
 

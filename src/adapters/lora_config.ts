@@ -27,8 +27,11 @@ export interface LoraConfig extends TargetRules {
    * with B·A = 0; `"pissa"`, `"pissa_niter_4"`, `"olora"`: from the base's weights.
    */
   readonly init: LoraInit;
+  /** Modules that stay as they are, though they are targets. */
   readonly excludeModules: ModuleNames | null;
+  /** Layer numbers; null for all. */
   readonly layersToTransform: number | readonly number[] | null;
+  /** Names that precede the layer number, such as `"layers"`. */
   readonly layersPattern: string | readonly string[] | null;
   /** Biases of the base that are trained too: none, all, or those of the adapted modules. */
   readonly bias: BiasRule;

@@ -11,6 +11,7 @@ export interface PTuningConfig extends PromptConfig {
   readonly encoderWidth: number | null;
   /** Layers of an LSTM; the MLP always has three. */
   readonly encoderLayers: number;
+  /** Share of an LSTM's states that is dropped in training. */
   readonly encoderDropout: number;
   /** Whether the layers are there to be trained on: files of PEFT hold only what they make. */
   readonly encoder?: boolean;

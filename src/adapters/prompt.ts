@@ -9,7 +9,9 @@ export interface PromptConfig extends ConfigBase {
   readonly virtualTokens: number;
   /** Width of their vectors; the model's. */
   readonly tokenDim: number | null;
+  /** The model's layers. */
   readonly layers: number | null;
+  /** Its attention heads. */
   readonly heads: number | null;
   /** 2 where encoder and decoder have positions of their own. */
   readonly submodules: number | null;

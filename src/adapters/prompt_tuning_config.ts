@@ -9,6 +9,7 @@ export interface PromptTuningConfig extends PromptConfig {
   readonly init: "RANDOM" | "TEXT" | "SAMPLE_VOCAB";
   /** The text of `"TEXT"`; its tokens are repeated or cut to the number of virtual ones. */
   readonly initText: string | null;
+  /** Folder or name of the tokenizer of that text, as PEFT notes it. */
   readonly tokenizer: string | null;
   /** The weight that holds the token vectors [V, D]. */
   readonly table?: string;

@@ -12,6 +12,7 @@ export type ModuleNames = string | readonly string[];
 export interface TargetRules {
   /** Suffixes, a regular expression, or `"all-linear"`. */
   readonly targetModules: ModuleNames;
+  /** Modules that stay as they are, though they are targets. */
   readonly excludeModules?: ModuleNames | null;
   /** Layer numbers; only suffix matches are restricted. */
   readonly layersToTransform?: number | readonly number[] | null;

@@ -16,12 +16,15 @@ export interface VeraConfig extends LayeredConfig {
   readonly rank: number;
   /** Seed of the shared projections. */
   readonly projectionKey: number;
+  /** Whether files hold the shared projections; they must. */
   readonly saveProjection: boolean;
   /** Share of the adapter's input that is dropped in training. */
   readonly dropout: number;
   /** First value of the factors between the projections. */
   readonly dInitial: number;
+  /** Biases of the base that are trained too: none, all, or those of the adapted modules. */
   readonly bias: "none" | "all" | "vera_only";
+  /** Start as the base. */
   readonly init: boolean;
   /** Widths of the shared projections: the largest of all targets. */
   readonly size?: { readonly In: number; readonly Out: number };

@@ -2,9 +2,8 @@
 import { DataError, UsageError } from "../core/errors.ts";
 import { type TaskChoice, type TaskName, taskOfChoice } from "../core/task_name.ts";
 import { loadTaskDataset, type RowTask, type TaskDataset, type TaskDatasetOptions } from "../data/task_dataset.ts";
-import type { LabelKind } from "../data/label_names.ts";
+import { PROBLEM_TYPES, type ProblemType } from "../data/label_names.ts";
 import type { TaskOptions } from "../objectives/choose_task.ts";
-import { PROBLEM_TYPES } from "../objectives/sequence_classification.ts";
 import { labelNames, taskName } from "../objectives/tasks.ts";
 import type { Inspected } from "./plan_model.ts";
 import { flagName } from "./settings.ts";
@@ -36,7 +35,7 @@ export async function planRows(
   const name = task.name as RowTask;
   const known = taskName(stored, architecture) === name;
   const own = known ? PROBLEM_TYPES.find((kind) => kind === stored.problem_type) : undefined;
-  const problemType: LabelKind | undefined = asked === "regression" ? "regression" : own;
+  const problemType: ProblemType | undefined = asked === "regression" ? "regression" : own;
   const options = { ...reading, task: name, ...(problemType ? { problemType } : {}) };
   const named = known && stored.id2label !== undefined && task.trains.length > 0 && name !== "question-answering";
   const data = await loadNamed(path, options, named ? labelNames(stored) : undefined);

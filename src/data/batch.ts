@@ -19,8 +19,9 @@ export interface Batch {
    * or the values of a regression, which may be [B] for one).
    */
   readonly labels?: readonly (readonly number[])[] | readonly number[];
-  /** First and last token of each answer [B]; T or more for none. */
+  /** First token of each answer [B]; T or more for none. */
   readonly start_positions?: readonly number[];
+  /** Last token of each answer [B]; T or more for none. */
   readonly end_positions?: readonly number[];
 }
 

@@ -6,7 +6,7 @@ import { permutation, randomKey } from "../core/random.ts";
 import type { Batch } from "./batch.ts";
 import { type Example, IGNORE } from "./labels.ts";
 
-/** Options of {@linkcode epochPlan}. */
+/** How the rows of an epoch are put into batches. */
 export interface EpochOptions {
   /** Rows of a batch. */
   readonly batchSize: number;
@@ -79,7 +79,7 @@ export function stepsPerEpoch(
   return Math.ceil(Math.ceil(rows / batchSize) / gradientAccumulation);
 }
 
-/** The batches of an epoch, one at a time; to resume, skip the first ones of {@linkcode epochPlan}. */
+/** The batches of an epoch, one at a time, in the order that the seed and the epoch give. */
 export function* batches(
   { examples }: { readonly examples: readonly Example[] },
   options: BatchesOptions,

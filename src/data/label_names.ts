@@ -2,12 +2,19 @@
 import { DataError, printable } from "../core/errors.ts";
 import type { RawLabel } from "./task_rows.ts";
 
-/** What a row is classified as, as `problem_type` in a config.json. */
-export type LabelKind = "single_label_classification" | "multi_label_classification" | "regression";
+/** What a row is classified as: `problem_type` of a config.json. */
+export type ProblemType = "single_label_classification" | "multi_label_classification" | "regression";
+
+/** All of them. */
+export const PROBLEM_TYPES: readonly ProblemType[] = [
+  "single_label_classification",
+  "multi_label_classification",
+  "regression",
+];
 
 /** The labels of a data set. */
 export interface LabelSet {
-  readonly kind: LabelKind;
+  readonly kind: ProblemType;
   /** Names in the order of their ids. */
   readonly names: readonly string[];
   /** The class, memberships or numbers of one row, or why it has none. */
@@ -18,7 +25,7 @@ export interface LabelSet {
 export interface LabelOptions {
   /** The names, where they are known, such as those of a model. */
   readonly names?: readonly string[] | undefined;
-  readonly kind?: LabelKind | undefined;
+  readonly kind?: ProblemType | undefined;
 }
 
 /** Most classes that numbers can mean: more is likely an error. */
@@ -53,7 +60,7 @@ export function labelSet(labels: readonly RawLabel[], { names, kind }: LabelOpti
   };
 }
 
-function kindOf(labels: readonly RawLabel[], names: readonly string[] | undefined): LabelKind {
+function kindOf(labels: readonly RawLabel[], names: readonly string[] | undefined): ProblemType {
   if (labels.some((label) => typeof label === "object")) {
     const vector = (raw: RawLabel) => typeof raw === "object" && raw.every((x) => typeof x === "number");
     const fractions = labels.some((raw) =>

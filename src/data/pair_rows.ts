@@ -12,6 +12,7 @@ export interface PairRow {
   readonly target: string;
   /** All right answers, the target first. */
   readonly references: readonly string[];
+  /** Its line in the file, counted from 1. */
   readonly line: number;
 }
 

@@ -6,7 +6,7 @@ import { checkBounds, checkTokens } from "./check_reading.ts";
 import { encodeHidden, encodeQuestion, encodeText, encodeWords, type TaskExample } from "./encode_task.ts";
 import type { JsonObject } from "./json.ts";
 import { type Example, IGNORE } from "./labels.ts";
-import { labelError, type LabelKind, type LabelSet, labelSet } from "./label_names.ts";
+import { labelError, type LabelSet, labelSet, type ProblemType } from "./label_names.ts";
 import { type Draw, type MaskRule, maskTokens } from "./mask_tokens.ts";
 import { findSplit, readObjects } from "./rows.ts";
 import type { Dataset, DatasetReport } from "./dataset.ts";
@@ -21,6 +21,7 @@ export type RowTask = Extract<
 
 /** Options of {@linkcode loadTaskDataset}. */
 export interface TaskDatasetOptions {
+  /** What the rows are read for. */
   readonly task: RowTask;
   /** Tokenizer of the model. */
   readonly tokenizer: Tokenizer;
@@ -39,7 +40,7 @@ export interface TaskDatasetOptions {
   /** Names of the labels in the order of their ids; found in the rows by default. */
   readonly labels?: readonly string[];
   /** What rows are classified as; found from their labels by default. */
-  readonly problemType?: LabelKind;
+  readonly problemType?: ProblemType;
   /** Tokens that two windows of a long context share (128). */
   readonly stride?: number;
   /** Share of the tokens that are hidden (0.15). */
@@ -57,13 +58,16 @@ export interface Source extends Omit<TaskExample, "example" | "lost"> {
 
 /** Examples of a task. */
 export interface TaskDataset extends Dataset {
+  /** What the rows were read for. */
   readonly task: RowTask;
+  /** The rows as they were read. */
   readonly rows: readonly TaskRow[];
   /** Where each example comes from. */
   readonly sources: readonly Source[];
   /** Names of the labels in the order of their ids; empty where the task has none. */
   readonly labels: readonly string[];
-  readonly problemType: LabelKind;
+  /** What a row is classified as. */
+  readonly problemType: ProblemType;
   /** What of an example changes from epoch to epoch: which tokens are hidden. */
   readonly prepare?: (example: Example, draw: Draw) => Example;
 }
@@ -152,7 +156,7 @@ export async function loadTaskDataset(
   };
 }
 
-function kindOf({ task, problemType }: TaskDatasetOptions): LabelKind | undefined {
+function kindOf({ task, problemType }: TaskDatasetOptions): ProblemType | undefined {
   return task === "token-classification" ? "single_label_classification" : problemType;
 }
 

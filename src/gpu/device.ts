@@ -41,6 +41,7 @@ export interface Memory {
 
 /** An open WebGPU device and what it can do. */
 export interface GraftDevice {
+  /** The device of WebGPU. */
   readonly gpu: GPUDevice;
   /** Limits and kernel class. */
   readonly target: Target;

@@ -1,11 +1,12 @@
 // A model's config.json for another task than it was saved for: a new head on a known trunk.
 import { UsageError } from "../core/errors.ts";
 import { type TaskChoice, type TaskName, taskOfChoice } from "../core/task_name.ts";
+import type { ProblemType } from "../data/label_names.ts";
 import type { Json } from "../models/config.ts";
-import type { ProblemType } from "./sequence_classification.ts";
 
 /** What a model is to do, where its config.json does not say it or says something else. */
 export interface TaskOptions {
+  /** The task; that of `architectures` by default. */
   readonly task?: TaskChoice | undefined;
   /** Names of the labels in the order of their ids, or how many there are. */
   readonly labels?: readonly string[] | number | undefined;

@@ -5,6 +5,7 @@
  */
 export { TASK_CHOICES, type TaskChoice, type TaskName, taskOfChoice } from "../core/task_name.ts";
 export { type Batch } from "../data/batch.ts";
+export { type ProblemType } from "../data/label_names.ts";
 export { IGNORE } from "../data/labels.ts";
 export { type Architecture, type Head, type HeadName, type TokenPlaces } from "../models/architecture.ts";
 export { type Json } from "../models/config.ts";
@@ -15,11 +16,7 @@ export { causalLm, causalLmLogits, causalLmLoss } from "./causal_lm.ts";
 export { chooseTask, type TaskOptions } from "./choose_task.ts";
 export { maskedLm } from "./masked_lm.ts";
 export { questionAnswering } from "./question_answering.ts";
-export {
-  type ProblemType,
-  sequenceClassification,
-  type SequenceClassificationOptions,
-} from "./sequence_classification.ts";
+export { sequenceClassification, type SequenceClassificationOptions } from "./sequence_classification.ts";
 export { tokenClassification } from "./token_classification.ts";
 export {
   type Arranged,

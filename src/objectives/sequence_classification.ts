@@ -4,6 +4,7 @@
 //   several        loss = scale · Σ binary cross-entropy(z, t)        labels [B, L] of 0 and 1
 //   regression     loss = scale · Σ (z − t)²                          labels [B] or [B, L] of numbers
 import { type Batch, checkBatch, type LabelRule } from "../data/batch.ts";
+import type { ProblemType } from "../data/label_names.ts";
 import { IGNORE } from "../data/labels.ts";
 import { bceWithLogits } from "../ops/bce.ts";
 import { crossEntropy } from "../ops/cross_entropy.ts";
@@ -14,14 +15,6 @@ import { headOf } from "./head.ts";
 import { arrangeSequences, representation } from "./represent.ts";
 import { refuseSmoothing } from "./smoothing.ts";
 import type { ArrayInput, Task } from "./task.ts";
-
-/** What a sequence is classified as. */
-export type ProblemType = "single_label_classification" | "multi_label_classification" | "regression";
-
-/** All of them. */
-export const PROBLEM_TYPES: readonly ProblemType[] = [
-  ...["single_label_classification", "multi_label_classification", "regression"] as const,
-];
 
 /** Settings of {@linkcode sequenceClassification}. */
 export interface SequenceClassificationOptions {

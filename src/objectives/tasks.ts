@@ -1,13 +1,14 @@
 // Which task a config.json is for: transformers' class names end with it.
 import { ConfigError, printable } from "../core/errors.ts";
 import type { TaskName } from "../core/task_name.ts";
+import { PROBLEM_TYPES, type ProblemType } from "../data/label_names.ts";
 import type { Architecture, HeadName } from "../models/architecture.ts";
 import { type Json, readConfig } from "../models/config.ts";
 import { causalLm } from "./causal_lm.ts";
 import { maskedLm } from "./masked_lm.ts";
 import { questionAnswering } from "./question_answering.ts";
 import { seq2seqLm } from "./seq2seq_lm.ts";
-import { PROBLEM_TYPES, type ProblemType, sequenceClassification } from "./sequence_classification.ts";
+import { sequenceClassification } from "./sequence_classification.ts";
 import { sentenceEmbedding } from "./sentence_embedding.ts";
 import type { Task } from "./task.ts";
 import { tokenClassification } from "./token_classification.ts";

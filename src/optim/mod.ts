@@ -9,7 +9,7 @@
  *
  * @example Usage
  * ```ts
- * import { Graph } from "@graft/graft";
+ * import { Graph } from "@graft/graft/ops";
  * import { adamw, flatLayout, flatPages, gradientNorm, ringWrite, update } from "@graft/graft/optim";
  *
  * const layout = flatLayout([{ name: "w", shape: [64, 8] }], { maxWords: 2 ** 25 });

@@ -17,6 +17,7 @@ export interface Corrections {
 
 /** An optimizer with its settings. */
 export interface Optimizer {
+  /** What programs and errors call it. */
   readonly name: string;
   /** States by PyTorch's names, each as large as the parameters; zero at first. */
   readonly stateNames: readonly string[];

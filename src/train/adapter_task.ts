@@ -1,10 +1,10 @@
 // Which task an adapter folder is for: PEFT's task_type, and the labels in the config.json that Graft saves beside it.
 import type { TaskName } from "../core/task_name.ts";
+import { PROBLEM_TYPES, type ProblemType } from "../data/label_names.ts";
 import { type AdapterFile, readAdapterFolder } from "../io/adapter_file.ts";
 import { readJson, statOrUndefined } from "../io/files.ts";
 import { isJsonObject } from "../io/strict_json.ts";
 import type { TaskOptions } from "../objectives/choose_task.ts";
-import { PROBLEM_TYPES, type ProblemType } from "../objectives/sequence_classification.ts";
 import { labelNames } from "../objectives/tasks.ts";
 import type { ModelState } from "./state.ts";
 

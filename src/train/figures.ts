@@ -13,12 +13,15 @@ export interface StepRecord {
   readonly epoch: number;
   /** Mean over the labels of the window, before the update. */
   readonly loss: number;
+  /** That of this update, at its place in the schedule. */
   readonly learningRate: number;
   /** Before clipping. */
   readonly gradNorm: number;
   /** Tokens without padding, since the start. */
   readonly tokens: number;
+  /** Tokens without padding, over the run so far but for its first look. */
   readonly tokensPerSecond: number;
+  /** Seconds until the run ends, at this speed. */
   readonly secondsLeft: number;
   /** On the last record of an epoch, where there is evaluation data. */
   readonly evalLoss?: number;

@@ -141,7 +141,9 @@ function headOrNone({ name }: Task, { heads = {} }: Architecture): Pick<Head, "m
 
 /** Options of {@linkcode createModel}. */
 export interface CreateModelOptions extends TaskOptions {
+  /** Seed of the weights (42). */
   readonly seed?: number;
+  /** What `model.tokenizer` gives; none by default. */
   readonly tokenizer?: Tokenizer;
   /** The first values of a tensor; those that the architecture says, from `seed`, where it gives none. */
   readonly initial?: (tensor: TensorSpec) => Float32Array<ArrayBuffer> | undefined;

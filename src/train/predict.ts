@@ -1,7 +1,7 @@
 // What a model with a head says of texts: labels with their probabilities, numbers, tags of words, answers in contexts.
 import { UsageError } from "../core/errors.ts";
 import { encodeQuestion, encodeText, encodeWords, type TaskExample } from "../data/encode_task.ts";
-import type { LabelKind } from "../data/label_names.ts";
+import { PROBLEM_TYPES, type ProblemType } from "../data/label_names.ts";
 import { labelNames } from "../objectives/tasks.ts";
 import type { Model } from "./model.ts";
 import { predictLogits, type PredictLogitsOptions } from "./predict_logits.ts";
@@ -28,6 +28,7 @@ export interface ClassPrediction {
 
 /** The tags of words. */
 export interface TagPrediction {
+  /** The likeliest tag of each word. */
   readonly tags: readonly string[];
   /** Probability of each tag. */
   readonly scores: readonly number[];
@@ -39,8 +40,9 @@ export interface AnswerPrediction {
   readonly answer: string;
   /** Product of the probabilities of its first and its last token. */
   readonly score: number;
-  /** Place in the context, in UTF-16 units. */
+  /** Where it begins in the context, in UTF-16 units. */
   readonly start: number;
+  /** Where it ends in the context. */
   readonly end: number;
 }
 
@@ -119,16 +121,15 @@ function requireTask({ task: { name } }: ModelState, input: PredictInput): void 
 }
 
 /** What the sequences of a model are classified as. */
-export function problemOf({ config, task: { classes } }: ModelState): LabelKind {
-  const kinds: readonly LabelKind[] = ["multi_label_classification", "regression", "single_label_classification"];
-  return kinds.find((kind) => kind === config.problem_type) ??
+export function problemOf({ config, task: { classes } }: ModelState): ProblemType {
+  return PROBLEM_TYPES.find((problem) => problem === config.problem_type) ??
     (classes === 1 ? "regression" : "single_label_classification");
 }
 
 /** A class from the logits of one row. */
 export function classOf(
   z: Float32Array,
-  { names, kind }: { readonly names: readonly string[]; readonly kind: LabelKind },
+  { names, kind }: { readonly names: readonly string[]; readonly kind: ProblemType },
 ): ClassPrediction {
   const p = kind === "regression" ? [...z] : kind === "multi_label_classification" ? [...z].map(sigmoid) : softmax(z);
   const scores = Object.fromEntries(names.map((name, i) => [name, p[i]!]));

@@ -22,8 +22,9 @@ export interface QuantizeFolderOptions {
 export interface QuantizedFolder {
   /** Linear maps that were quantized. */
   readonly maps: number;
-  /** Bytes of all weights before and after. */
+  /** Bytes of all weights before. */
   readonly before: number;
+  /** Bytes of all weights after. */
   readonly after: number;
 }
 

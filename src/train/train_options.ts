@@ -14,7 +14,7 @@ export interface TrainOptions {
   readonly evalData?: Examples;
   /** AdamW without weight decay by default. */
   readonly optimizer?: Optimizer;
-  /** Peak learning rate (that of the method: `defaultRate`). */
+  /** Peak learning rate; by default that of the method, larger on narrow models. */
   readonly learningRate?: number;
   /** How the rate falls ("linear"). */
   readonly schedule?: ScheduleName;
@@ -24,9 +24,9 @@ export interface TrainOptions {
   readonly epochs?: number;
   /** Stop after this many updates. */
   readonly maxSteps?: number;
-  /** Rows of a micro-batch (8). */
+  /** Rows that are looked at at once (8). */
   readonly batchSize?: number;
-  /** Micro-batches of an update (1). */
+  /** Batches of an update, whose gradients are added (1). */
   readonly gradientAccumulation?: number;
   /** Largest global norm of the gradients, 0 for none (1). */
   readonly maxGradNorm?: number;
