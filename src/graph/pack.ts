@@ -1,20 +1,12 @@
-// Packing of blocks that live for a while: offsets inside few buffers (Pisarchyk & Lee, arXiv:2001.03288).
+// Packing of blocks that live for a while into few buffers.
 //
-// Blocks are placed one by one, each in the smallest gap that is free while it lives, where it makes the buffers grow
-// least. Which order is best differs from program to program, so several are tried and the smallest result is taken.
-// Where that is far from the least memory, which block lies in which buffer is improved first (anneal.ts).
-import { anneal } from "./anneal.ts";
+// Blocks are placed one by one (place.ts). Which order is best differs from program to program, so several are tried and
+// the smallest result is taken. Where that is far from the least memory, which block lies in which buffer is improved
+// (anneal.ts), and then every buffer takes the order that is best for it.
 import { randomKey, uniform } from "../core/random.ts";
-
-/** Memory that is needed from one time to another, both included. */
-export interface Block {
-  /** A multiple of the alignment. */
-  readonly bytes: number;
-  readonly from: number;
-  readonly to: number;
-  /** Blocks that must not lie in the same buffer. */
-  readonly apart: ReadonlySet<number>;
-}
+import { anneal } from "./anneal.ts";
+import { type Block, type Capacity, type Columns, columnsOf, mostAlive } from "./block.ts";
+import { place, type Placement, stack } from "./place.ts";
 
 /** Where a block lies. */
 export interface Spot {
@@ -40,162 +32,114 @@ export interface PackOptions {
   readonly maxBuffer: number;
 }
 
-interface Bin {
-  /** Bytes that it may have. */
-  readonly limit: number;
-  /** Bytes that cost nothing. */
-  readonly free: number;
-  used: number;
-  /** Blocks in it, by offset. */
-  readonly placed: number[];
-}
+/** Nothing better is looked for below this multiple of the least memory. */
+const GOOD = 1.02;
+
+/** The buffers of the blocks are improved above this multiple, where it is so many bytes more. */
+const FAIR = 1.04, WORTH = 2 ** 19;
+
+/** Rounds of that, moves of each by block and at most, and the most moves times times: some tens of milliseconds. */
+const ROUNDS = 3, MOVES_A_BLOCK = 100, MOVES = 20000, STEPS = 2e7;
+
+/** Orders with noise that are tried, of the blocks of one buffer and of all, and comparisons that the latter may cost. */
+const NOISY_STACKS = 20, NOISY = 10, COMPARISONS = 4e6;
 
 /** Pack the blocks; the same blocks give the same packing. */
-export function pack(blocks: readonly Block[], options: PackOptions): Packing {
-  const least = mostAlive(blocks) - sum(options.existing);
-  let best: Packing | undefined;
-  for (const attempt of attempts(blocks)) {
-    const packing = packInOrder(blocks, attempt, options);
-    const gain = best && (best.added - packing.added || sum(best.used) - sum(packing.used));
-    if (gain === undefined || gain > 0) best = packing;
-    if (best!.added <= Math.max(0, GOOD * least)) return best!;
-  }
-  if (!best || best.added <= Math.max(0, FAIR * least)) return best!;
-  const first = best;
-  for (let round = 0; round < ROUNDS && best.added > FAIR * least; round++) {
-    const buffers = anneal(blocks, first.spots.map(({ buffer }) => buffer), {
-      capacities: first.used.map((_, i) => capacity(options, i)),
-      moves: Math.min(MOVES_A_BLOCK * blocks.length, MOST_MOVES),
-      round,
-    });
-    for (const { order } of attempts(blocks, FINAL)) {
-      const packing = packInOrder(blocks, { order, spread: 1, buffers }, options);
-      if (packing.added < best.added) best = packing;
+export function pack(blocks: readonly Block[], { existing, maxBuffer }: PackOptions): Packing {
+  const columns = columnsOf(blocks);
+  const capacityOf = (buffer: number) => ({ limit: existing[buffer] ?? maxBuffer, free: existing[buffer] ?? 0 });
+  const addedBy = ({ used }: Placement) => sum(used.map((n, buffer) => Math.max(0, n - capacityOf(buffer).free)));
+  const least = Math.max(0, mostAlive(blocks) - sum(existing)), enough = GOOD * least;
+  let best: Placement | undefined, added = Infinity;
+  const offer = (placement: Placement) => {
+    const now = addedBy(placement);
+    if (now > added || (now === added && sum(placement.used) >= sum(best!.used))) return;
+    [best, added] = [placement, now];
+  };
+  const attempt = (orders: Iterable<readonly number[]>) => {
+    for (const order of orders) {
+      for (const spread of [1, 2]) {
+        if (added <= enough) return;
+        offer(place(columns, { order, spread, capacityOf, first: existing.length }));
+      }
     }
-    if (best === first) break;
+  };
+  attempt(byKeys(columns));
+  if (added <= Math.max(FAIR * least, least + WORTH)) {
+    attempt(byNoise(columns, Math.min(NOISY, COMPARISONS / columns.count ** 2)));
+  } else {
+    const start = best!.buffers, capacities = best!.used.map((_, buffer) => capacityOf(buffer));
+    const moves = Math.min(MOVES_A_BLOCK * columns.count, MOVES, STEPS / columns.times);
+    for (let round = 0, last = -1; round < ROUNDS && added > enough; round++) {
+      const placement = stacked(columns, anneal(columns, start, { capacities, moves, round, enough }), capacities);
+      if (!placement) continue;
+      offer(placement);
+      if (addedBy(placement) === last) break; // twice the same: it is hardly ever beaten
+      last = addedBy(placement);
+    }
   }
-  return best;
-}
-
-const capacity = ({ existing, maxBuffer }: PackOptions, buffer: number) => ({
-  limit: existing[buffer] ?? maxBuffer,
-  free: existing[buffer] ?? 0,
-});
-
-/** Largest sum of the bytes that are alive at one time. */
-export function mostAlive(blocks: readonly Pick<Block, "bytes" | "from" | "to">[]): number {
-  const change: number[] = [];
-  for (const { bytes, from, to } of blocks) {
-    change[from] = (change[from] ?? 0) + bytes;
-    change[to + 1] = (change[to + 1] ?? 0) - bytes;
-  }
-  let alive = 0, most = 0;
-  for (const bytes of change) most = Math.max(most, alive += bytes ?? 0);
-  return most;
+  return {
+    spots: blocks.map((_, i) => ({ buffer: best!.buffers[i]!, offset: best!.offsets[i]! })),
+    used: best!.used,
+    added,
+  };
 }
 
 const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
 
-/** Nothing better is looked for below this multiple of the least memory. */
-const GOOD = 1.02;
-
-/** The buffers of blocks are improved above this multiple. */
-const FAIR = 1.1;
-
-/** Rounds of that, and moves of each: so many a block, up to a most. */
-const ROUNDS = 2, MOVES_A_BLOCK = 100, MOST_MOVES = 20000;
-
-/** Comparisons of two blocks that all attempts may cost: some tens of milliseconds. */
-const WORK = 4e6;
-
-/** The same where the buffer of every block is decided. */
-const FINAL = 5e5;
-
-interface Attempt {
-  readonly order: readonly number[];
-  /** Buffers that are opened before one of them grows by a whole block. */
-  readonly spread: number;
-  /** The buffer of every block, where that is decided. */
-  readonly buffers?: readonly number[];
-}
-
 /** What may be placed first: what is large, what lives long, what is born late, what dies late. */
-const KEYS: readonly ((block: Block) => number)[] = [
-  ({ bytes }) => bytes,
-  ({ bytes, from, to }) => bytes * (to - from + 1),
-  ({ from, to }) => to - from,
-  ({ from }) => -from,
-  ({ to }) => to,
+const KEYS: readonly ((columns: Columns, i: number) => number)[] = [
+  ({ bytes }, i) => bytes[i]!,
+  ({ bytes, from, to }, i) => bytes[i]! * (to[i]! - from[i]! + 1),
+  ({ from, to }, i) => to[i]! - from[i]!,
+  ({ from }, i) => -from[i]!,
+  ({ to }, i) => to[i]!,
 ];
 
-/** Every key with one and with two buffers from the start; then the sizes with some noise, as long as work is left. */
-function* attempts(blocks: readonly Block[], work = WORK): Generator<Attempt> {
-  const by = (keys: readonly number[]) => [...blocks.keys()].sort((a, b) => keys[b]! - keys[a]! || a - b);
-  for (const key of KEYS) {
-    const order = by(blocks.map(key));
-    for (const spread of [1, 2]) yield { order, spread };
-  }
-  const key = randomKey(0, "pack");
-  const noisy = Math.min(40, work / blocks.length ** 2);
-  for (let n = 0; n < noisy; n++) {
-    const order = by(blocks.map(({ bytes }, i) => bytes * 2 ** uniform(key, n * blocks.length + i)));
-    yield { order, spread: 1 + n % 2 };
-  }
+/** The blocks of `list`, or all, by every key. */
+function* byKeys(columns: Columns, list?: readonly number[]): Generator<readonly number[]> {
+  for (const key of KEYS) yield sorted(columns, (i) => key(columns, i), list);
 }
 
-function packInOrder(
-  blocks: readonly Block[],
-  { order, spread, buffers }: Attempt,
-  options: PackOptions,
-): Packing {
-  const bins: Bin[] = [];
-  const open = () => bins.push({ ...capacity(options, bins.length), used: 0, placed: [] });
-  const first = Math.max(options.existing.length, ...(buffers ?? []).map((buffer) => buffer + 1));
-  while (bins.length < first) open();
-  const spots: Spot[] = [];
-  const offsets: number[] = [];
-  for (const index of order) {
-    const block = blocks[index]!;
-    let best: { bin: number; offset: number; grown: number; slack: number } | undefined;
-    for (const [i, bin] of bins.entries()) {
-      if (buffers ? buffers[index] !== i : bin.placed.some((other) => block.apart.has(other))) continue;
-      const { offset, slack } = gap(block, bin, blocks, offsets);
-      const end = offset + block.bytes;
-      if (end > bin.limit) continue;
-      const grown = Math.max(0, end - Math.max(bin.used, bin.free));
-      if (!best || grown < best.grown || (grown === best.grown && slack < best.slack)) {
-        best = { bin: i, offset, grown, slack };
-      }
-    }
-    if (!best || (best.grown === block.bytes && bins.length < spread)) {
-      open();
-      best = { bin: bins.length - 1, offset: 0, grown: block.bytes, slack: 0 };
-    }
-    const bin = bins[best.bin]!;
-    spots[index] = { buffer: best.bin, offset: best.offset };
-    offsets[index] = best.offset;
-    bin.used = Math.max(bin.used, best.offset + block.bytes);
-    const at = bin.placed.findIndex((other) => offsets[other]! > best.offset);
-    bin.placed.splice(at < 0 ? bin.placed.length : at, 0, index);
-  }
-  const used = bins.map((bin) => bin.used);
-  return { spots, used, added: sum(bins.map(({ free, used }) => Math.max(0, used - free))) };
+/** `many` times the blocks of `list`, or all, by sizes with some noise. */
+function* byNoise(columns: Columns, many: number, list?: readonly number[]): Generator<readonly number[]> {
+  const stream = randomKey(0, "pack"), { count, bytes } = columns;
+  for (let n = 0; n < many; n++) yield sorted(columns, (i) => bytes[i]! * 2 ** uniform(stream, n * count + i), list);
 }
 
-/** The smallest gap of a bin that is free while the block lives, or the end of what lives with it. */
-function gap(
-  { bytes, from, to }: Block,
-  { placed }: Bin,
-  blocks: readonly Block[],
-  offsets: readonly number[],
-): { readonly offset: number; readonly slack: number } {
-  let end = 0, offset = -1, slack = Infinity;
-  for (const other of placed) {
-    const { bytes: size, from: born, to: dies } = blocks[other]!;
-    if (dies < from || to < born) continue;
-    const room = offsets[other]! - end;
-    if (room >= bytes && room - bytes < slack) [offset, slack] = [end, room - bytes];
-    end = Math.max(end, offsets[other]! + size);
-  }
-  return offset < 0 ? { offset: end, slack: Infinity } : { offset, slack };
+function sorted(
+  { count, bytes }: Columns,
+  key: (i: number) => number,
+  list: readonly number[] = [...bytes.keys()],
+): readonly number[] {
+  const keys = new Float64Array(count);
+  for (const i of list) keys[i] = key(i);
+  return list.toSorted((a, b) => keys[b]! - keys[a]! || a - b);
+}
+
+/** What is tried for the blocks of one buffer. */
+function* ordersOf(columns: Columns, list: readonly number[]): Generator<readonly number[]> {
+  yield* byKeys(columns, list);
+  yield* byNoise(columns, NOISY_STACKS, list);
+}
+
+/** Blocks in the buffers that were chosen for them, in the best order for each; nothing where one has no room. */
+function stacked(columns: Columns, buffers: Int32Array, capacities: readonly Capacity[]): Placement | undefined {
+  const offsets = new Float64Array(columns.count), trial = offsets.slice();
+  const used = capacities.map(({ limit }, buffer) => {
+    const list = [...buffers.keys()].filter((i) => buffers[i] === buffer);
+    const least = mostAlive(
+      list.map((i) => ({ bytes: columns.bytes[i]!, from: columns.from[i]!, to: columns.to[i]! })),
+    );
+    let most = Infinity;
+    for (const order of ordersOf(columns, list)) {
+      const now = stack(columns, order, trial);
+      if (now >= most) continue;
+      most = now;
+      for (const i of list) offsets[i] = trial[i]!;
+      if (most === least) break;
+    }
+    return most > limit ? Infinity : most;
+  });
+  return used.includes(Infinity) ? undefined : { buffers, offsets, used };
 }

@@ -7,7 +7,8 @@ import { bytes } from "../core/dims.ts";
 import { inPlaceOf, type Listing } from "./fuse.ts";
 import type { AnyNode, Kernel, Value, Values } from "./graph.ts";
 import { kernelsIfAny, valueOf } from "./kernels.ts";
-import { type Block, mostAlive, pack, type Spot } from "./pack.ts";
+import { type Block, mostAlive } from "./block.ts";
+import { pack, type Spot } from "./pack.ts";
 
 /** Where every temporary lives. */
 export interface Plan {

@@ -7,7 +7,8 @@
 //
 //   L(n) + min over all choices of Σ_i max(0, bytes(q_i) − l_i)
 //
-// The bound is the largest over m, n and q (k = 1, 2, 3). It looks at two nodes at a time; the least memory may be more.
+// The same choice holds at n and at the next node, where the values in between may differ: of both sums the larger counts.
+// The bound is the largest over m, n and q (k = 1, 2, 3). It looks at three nodes at a time; the least memory may be more.
 import { bytes } from "../../src/core/dims.ts";
 import type { Kernel, Value, Values } from "../../src/graph/graph.ts";
 import type { plan } from "../../src/graph/plan.ts";
@@ -31,16 +32,26 @@ export function ruleBound(graph: Parameters<typeof plan>[0]): number {
     const sum = q.reduce((total, { size }) => total + size, 0);
     const born = Math.max(...q.map(({ from }) => from)), dies = Math.min(...q.map(({ to }) => to));
     for (let n = 0; n < steps; n++) {
-      if (alive[n]! + sum <= bound || q.some(({ from, to }) => from <= n && n <= to)) continue;
+      const none = (t: number) => t < steps && q.every(({ from, to }) => t < from || to < t);
+      if (!none(n)) continue;
+      const nodes = none(n + 1) && (n + 1 < born || dies < n) ? [n, n + 1] : [n];
+      if (nodes.every((t) => alive[t]! + sum <= bound)) continue;
       const m = n < born ? born : dies; // where most is alive at both
-      const moves = ({ from, to }: Item) => from <= n && n <= to && !(from <= m && m <= to);
-      const small = items.reduce((total, item) => total + (moves(item) && !large.includes(item) ? item.size : 0), 0);
-      const waste = leastWaste(q, large.filter(moves), { small, enough: bound - alive[n]! });
-      bound = Math.max(bound, alive[n]! + waste);
+      const moved = items.filter(({ from, to }) => !(from <= m && m <= to) && nodes.some((t) => from <= t && t <= to));
+      const small = moved.filter((item) => !large.includes(item));
+      const least = leastOver(q, moved.filter((item) => large.includes(item)), {
+        nodes,
+        alive: nodes.map((t) => alive[t]!),
+        small: nodes.map((t) => small.reduce((total, item) => total + sizeAt(item, t), 0)),
+        enough: bound,
+      });
+      bound = Math.max(bound, least);
     }
   }
   return bound;
 }
+
+const sizeAt = ({ size, from, to }: Item, t: number) => from <= t && t <= to ? size : 0;
 
 /** Sets of one, two and three values that are pairwise apart. */
 function* cliques(items: readonly Item[]): Generator<Item[]> {
@@ -54,36 +65,50 @@ function* cliques(items: readonly Item[]): Generator<Item[]> {
   }
 }
 
+interface Search {
+  readonly nodes: readonly number[];
+  /** Bytes alive at each node. */
+  readonly alive: readonly number[];
+  /** Bytes at each node that lie anywhere. */
+  readonly small: readonly number[];
+  /** The search ends where no more than this is found. */
+  readonly enough: number;
+}
+
 /**
- * The least Σ max(0, q_i − l_i) over all ways to lay `items` beside them or elsewhere; `small` bytes lie anywhere. The
- * search ends where no more than `enough` are wasted.
+ * The least over all ways to lay `items` beside the `q` or elsewhere of the largest over the nodes n of
+ * L(n) + Σ max(0, bytes(q_i) − l_i).
  */
-function leastWaste(
-  q: readonly Item[],
-  items: readonly Item[],
-  { small, enough }: { readonly small: number; readonly enough: number },
-): number {
-  const beside: Item[][] = q.map(() => []), room = q.map(({ size }) => size);
+function leastOver(q: readonly Item[], items: readonly Item[], { nodes, alive, small, enough }: Search): number {
+  const beside: Item[][] = q.map(() => []), room = nodes.map(() => q.map(({ size }) => size));
+  const left = nodes.map((t, i) => small[i]! + items.reduce((total, item) => total + sizeAt(item, t), 0));
   let least = Infinity;
-  const go = (i: number, left: number) => {
-    const waste = room.reduce((total, bytes) => total + Math.max(0, bytes), 0);
-    if (least <= enough || Math.max(0, waste - left) >= least) return;
+  const go = (i: number) => {
+    const now = room.map((list, n) => {
+      const waste = list.reduce((total, bytes) => total + Math.max(0, bytes), 0);
+      return alive[n]! + Math.max(0, waste - left[n]!);
+    });
+    if (least <= enough || Math.max(...now) >= least) return;
     const item = items[i];
     if (!item) {
-      least = Math.max(0, waste - left);
+      least = Math.max(...now);
       return;
     }
+    const sizes = nodes.map((t) => sizeAt(item, t));
+    sizes.forEach((size, n) => left[n]! -= size);
     for (const [k, list] of beside.entries()) {
-      if (room[k]! <= 0 || q[k]!.apart.has(item) || list.some((other) => other.apart.has(item))) continue;
+      if (room.every((rooms) => rooms[k]! <= 0)) continue;
+      if (q[k]!.apart.has(item) || list.some((other) => other.apart.has(item))) continue;
       list.push(item);
-      room[k]! -= item.size;
-      go(i + 1, left - item.size);
-      room[k]! += item.size;
+      sizes.forEach((size, n) => room[n]![k]! -= size);
+      go(i + 1);
+      sizes.forEach((size, n) => room[n]![k]! += size);
       list.pop();
     }
-    go(i + 1, left - item.size);
+    go(i + 1);
+    sizes.forEach((size, n) => left[n]! += size);
   };
-  go(0, small + items.reduce((total, { size }) => total + size, 0));
+  go(0);
   return least;
 }
 
