@@ -36,7 +36,7 @@ export interface PackOptions {
 const GOOD = 1.02;
 
 /** The buffers of the blocks are improved above this multiple, where it is so many bytes more. */
-const FAIR = 1.04, WORTH = 2 ** 19;
+const FAIR = 1.04, WORTH = 2 ** 16;
 
 /** Rounds of that, moves of each by block and at most, and the most moves times times: some tens of milliseconds. */
 const ROUNDS = 3, MOVES_A_BLOCK = 100, MOVES = 20000, STEPS = 2e7;
