@@ -5,7 +5,7 @@ import { branch } from "../nn/branch.ts";
 import { embed } from "../nn/embed.ts";
 import { linear } from "../nn/linear.ts";
 import { gatedMlp } from "../nn/mlp.ts";
-import { rmsNorm } from "../nn/norm.ts";
+import { headNorms, headNormsFrozen, rmsNorm } from "../nn/norm.ts";
 import { type ModelScope, type SiteInfo, tiedWeight, within } from "../nn/scope.ts";
 import type { Heads, RotaryTables } from "../nn/sequence.ts";
 import { stackedLinears } from "../nn/stacked_linears.ts";
@@ -84,13 +84,14 @@ function attention(m: ModelScope, u: Value, index: number, c: DecoderConfig): Va
   return linear(m, "o_proj", attended(), { In: H * E, Out: D, bias: outBias });
 }
 
-/** Queries, keys and values [N, (H + 2·K)·E], where one product makes them; norms of heads need them by themselves. */
-function joinedMaps(m: ModelScope, u: Value, { D, H, K, E, traits }: DecoderConfig): Value | undefined {
+/** Queries, keys and values [N, (H + 2·K)·E], where one product makes them. */
+function joinedMaps(m: ModelScope, u: Value, { D, H, K, E, eps, traits }: DecoderConfig): Value | undefined {
   const { qkvBias: bias = false, packed = false, headNorm = false } = traits;
   if (packed) return linear(m, "qkv_proj", u, { In: D, Out: (H + 2 * K) * E, bias });
-  if (headNorm) return undefined;
+  if (headNorm && !headNormsFrozen(m)) return undefined;
   const maps = [["q_proj", H], ["k_proj", K], ["v_proj", K]] as const;
-  return stackedLinears(m, u, maps.map(([name, heads]) => ({ name, In: D, Out: heads * E, bias })));
+  const qkv = stackedLinears(m, u, maps.map(([name, heads]) => ({ name, In: D, Out: heads * E, bias })));
+  return qkv && headNorm ? headNorms(m, qkv, { H, K, E, eps }) : qkv;
 }
 
 function headsOf(index: number, { H, K, E, traits }: DecoderConfig): Heads {

@@ -83,6 +83,7 @@ export { add, copy, fill, multiply, scale } from "./elementwise.ts";
 export { embedding, gatherRows } from "./embedding.ts";
 export { forbidTokens, type TextLengths } from "./forbid.ts";
 export { type GateActivation, gated, gatedPacked, swiglu } from "./gated.ts";
+export { headNorm, type HeadNormSizes } from "./head_norm.ts";
 export { layerNorm, type LayerNormOptions } from "./layer_norm.ts";
 export {
   linearCrossEntropy,

@@ -1,6 +1,6 @@
 // Linear maps that share their input as one product: the same numbers as each by itself, and nothing else changes.
 import { assert, assertEquals } from "@std/assert";
-import { createModel, lora, type Model } from "../../mod.ts";
+import { createModel, lnTuning, lora, type Model } from "../../mod.ts";
 import type { GraftDevice } from "../../src/gpu/device.ts";
 import type { Shape } from "../../src/core/dims.ts";
 import type { Graph } from "../../src/graph/graph.ts";
@@ -28,6 +28,8 @@ const CONFIG = {
 const ids = [3, 9, 27, 41, 5, 15, 45, 11];
 const batch = { input_ids: [ids, ids.toReversed()], labels: [ids, ids.toReversed()] };
 const wide = { hidden_size: 64, num_attention_heads: 4 };
+
+const QWEN3 = { ...CONFIG, model_type: "qwen3", head_dim: 16 };
 
 type Settings = Parameters<typeof lora>[0];
 
@@ -59,6 +61,7 @@ const cases: readonly (readonly [name: string, maps: string[], stacks: number, c
     head_dim: 64,
   }],
   ["biases that are not aligned", ["q_proj", "k_proj"], 1, { attention_bias: true }],
+  ["Qwen3, whose heads are normed", ["q_proj", "v_proj"], 4, QWEN3],
   ["BERT", ["query", "value"], 4, { ...BERT, ...wide }],
   ["DistilBERT", ["q_lin", "k_lin", "v_lin"], 4, { ...DISTILBERT, dim: 64, n_heads: 4 }],
   ["T5's gates", ["wi_0", "wi_1"], 6, { ...T5, d_model: 64, d_ff: 32, feed_forward_proj: "gated-gelu" }],
@@ -99,6 +102,23 @@ for (const kind of ["software", "gpu"] as const) {
     }
   }, { kind });
 }
+
+gpuTest("stacked maps: norms of heads that are trained have gradients", async (device) => {
+  const norms = async (device: GraftDevice) => {
+    const model = await createModel(device, QWEN3, { seed: 7 });
+    await model.addAdapter(lnTuning({ targetModules: ["q_norm", "k_norm"] }));
+    const { gradients } = await model.gradients(batch);
+    model.destroy();
+    return gradients;
+  };
+  const expected = await norms(await sharedDevice({ kind: "software" })), actual = await norms(device);
+  assertEquals(expected.size, 4);
+  for (const [name, values] of expected) {
+    const scale = Math.max(...values.map(Math.abs));
+    const error = Math.max(...values.map((x, i) => Math.abs(x - actual.get(name)![i]!)));
+    assert(scale > 0 && error < 2e-5 * scale, `${name}: ${error} of ${scale}`);
+  }
+}, { kind: "gpu" });
 
 gpuTest("stacked maps: those with another rank, scale or DoRA are applied one by one", async (device) => {
   const targetModules = ["q_proj", "v_proj"];
