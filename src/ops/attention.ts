@@ -1,5 +1,6 @@
-// Attention of grouped query heads. Two forms: with the scores in memory (attention_kernels.ts), which the software
-// driver runs fastest, and without (attention_flash.ts), which keeps one number a row for the gradient.
+// Attention of grouped query heads. Three forms: without scores in memory, which keeps one number a row for the gradient
+// (attention_flash.ts, on GPUs); with scores that one dispatch makes and uses (attention_strips.ts, on the software
+// driver); and as products around a softmax (attention_kernels.ts), for whatever the others do not cover.
 import type { TensorType } from "../core/dims.ts";
 import { ShapeError } from "../core/errors.ts";
 import { defineOp, type Kernel, type Rule, type Value, type Values } from "../graph/graph.ts";
@@ -7,6 +8,7 @@ import type { Target } from "../graph/target.ts";
 import { flashForwardKernels, flashTile } from "./attention_flash.ts";
 import { attentionGrad, type Of } from "./attention_grad.ts";
 import { forwardKernels, scoresPitch } from "./attention_kernels.ts";
+import { stripForwardKernel, stripTiles, stripTypes } from "./attention_strips.ts";
 import { type AttentionAttrs, type AttentionSizes, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
 import { checkSoftcap } from "./softcap.ts";
 
@@ -67,12 +69,13 @@ function checkRows(op: string, name: string, value: Value, expected: Readonly<Re
   throw new ShapeError(op, name, Object.keys(expected).join(" "), value.shape, expected);
 }
 
-/** The result, and what the gradient needs: L [B·H, T], or P [B·H, T, C], with softcap beside L. */
+/** The result, and what the gradient needs: L [B·H, T], or s [B·H, S, C] and L, or P [B·H, T, C], with softcap beside L. */
 function outputs(attrs: AttentionAttrs, target: Target): TensorType[] {
   const { B, T, S, H, E, softcap } = attrs;
   const type = (...shape: number[]): TensorType => ({ shape, dtype: "f32" });
   const o = type(B * T, H * E), L = type(B * H, T);
   if (flashTile(attrs, target)) return [o, L];
+  if (stripTiles(attrs, target)) return [o, ...stripTypes(attrs)];
   const P = type(B * H, T, scoresPitch(S));
   return softcap === undefined ? [o, P] : [o, P, L];
 }
@@ -90,6 +93,11 @@ function kernels(
     const all = { ...matrices, o: heads(o!, attrs) };
     const call = { matrices: all, packed: attrs.packed, ...optional(inputs, attrs), stats: kept! };
     return flashForwardKernels(call, attrs, target);
+  }
+  const tiles = stripTiles(attrs, target);
+  if (tiles) {
+    const { mask } = optional(inputs, attrs);
+    return [stripForwardKernel({ ...matrices, mask, o: heads(o!, attrs), s: kept!, L: L! }, attrs, tiles.forward)];
   }
   return forwardKernels({ ...matrices, ...optional(inputs, attrs), P: kept!, L, o: o! }, attrs, target);
 }

@@ -1,5 +1,5 @@
-// Gradients of attention, in its two forms: from probabilities in memory, or computed again from L and δ. Rules of one
-// node share what they add to the graph: identical nodes are one.
+// Gradients of attention, in its three forms: computed again from L and δ, from scores in memory, or from probabilities
+// in memory. Rules of one node share what they add to the graph: identical nodes are one.
 import { defineOp, type V1, type V2, type V3, type Value, type Values } from "../graph/graph.ts";
 import {
   flashBiasGradKernels,
@@ -11,11 +11,19 @@ import {
 import type { FlashCall } from "./attention_flash_cut.ts";
 import { biasGradKernels, queryGradKernels, scoresGradKernels, sharedGradKernels } from "./attention_kernels.ts";
 import { type AttentionAttrs, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
+import {
+  stripKeyGradKernel,
+  stripQueryGradKernel,
+  type StripTiles,
+  stripTiles,
+  stripTypes,
+} from "./attention_strips.ts";
+import type { Target } from "../graph/target.ts";
 
 /** What a gradient is wanted of; all of `packed` are one value. */
 export type Of = "query" | "key" | "value" | "packed" | "bias";
 
-/** An attention in the graph: [q, k, v] or [qkv], (mask), (bias) → o, and P, P and L, or L. */
+/** An attention in the graph: [q, k, v] or [qkv], (mask), (bias) → o, and L, s and L, P, or P and L. */
 export interface Applied {
   readonly inputs: Values;
   readonly outputs: Values;
@@ -33,6 +41,13 @@ export function attentionGrad(of: Of, { inputs, outputs, attrs }: Applied, dO: V
     if (of === "query") return graph.add(flashQueryGradOp, all, attrs)[0];
     return graph.add(flashKeyGradOp, all, attrs)[of === "key" ? 0 : 1];
   }
+  if (stripTiles(attrs, graph.target)) {
+    const [q, k, v] = inputs;
+    if (of === "packed") return graph.add(stripPackedGradOp, [q!, dO, o!, kept!, L!], attrs)[0];
+    if (of === "value") return graph.add(stripKeyGradOp, [kept!, L!, dO], { ...attrs, of })[0];
+    const [dq, dA] = graph.add(stripQueryGradOp, [dO, v!, k!, o!, kept!, L!], attrs);
+    return of === "key" ? graph.add(stripKeyGradOp, [dA!, L!, q!], { ...attrs, of })[0] : dq!;
+  }
   if (of === "value") return graph.add(headGradOp, [kept!, dO], { ...attrs, of })[0];
   const v = inputs[attrs.packed ? 0 : 2]!;
   const dA = graph.add(scoresGradOp, [v, dO, kept!, ...L ? [L] : []], attrs)[0];
@@ -42,6 +57,47 @@ export function attentionGrad(of: Of, { inputs, outputs, attrs }: Applied, dO: V
 }
 
 const biasShape = ({ H, T, S }: AttentionAttrs) => [{ shape: [H, T, S], dtype: "f32" as const }] as const;
+
+// From scores in memory.
+
+const stripQueryGradOp = defineOp<AttentionAttrs, Values, V2>({
+  name: "attentionQueryGrad",
+  infer: ([dO], attrs) => [dO!, stripTypes(attrs)[0]],
+  kernels({ inputs: [dO, v, k, o, s, L], outputs: [dq, dA], attrs }, target) {
+    const matrices = { dO: heads(dO!, attrs), v: keyHeads(v!, attrs), k: keyHeads(k!, attrs), dq: heads(dq, attrs) };
+    return [stripQueryGradKernel({ ...matrices, o: o!, s: s!, L: L!, dA }, attrs, stripsOf(attrs, target).query)];
+  },
+});
+
+/** Of k from dA and q, or of v from s and dO. */
+const stripKeyGradOp = defineOp<AttentionAttrs & { readonly of: "key" | "value" }, V3, V1>({
+  name: "attentionKeyGrad",
+  infer: (_, { B, S, K, E }) => [{ shape: [B * S, K * E], dtype: "f32" }],
+  kernels({ inputs: [weights, L, by], outputs: [d], attrs: { of, ...attrs } }, target) {
+    const call = { of, weights, L, by: heads(by, attrs), output: keyHeads(d, attrs) };
+    return [stripKeyGradKernel(call, attrs, stripsOf(attrs, target).key)];
+  },
+});
+
+const stripPackedGradOp = defineOp<AttentionAttrs, Values, V2>({
+  name: "attentionPackedGrad",
+  infer: ([qkv], attrs) => [qkv!, stripTypes(attrs)[0]],
+  kernels({ inputs: [qkv, dO, o, s, L], outputs: [d, dA], attrs }, target) {
+    const { q, k, v } = columns(qkv!, attrs), to = columns(d, attrs), by = heads(dO!, attrs);
+    const { query, key } = stripsOf(attrs, target);
+    return [
+      stripQueryGradKernel({ dO: by, v, k, o: o!, s: s!, L: L!, dq: to.q, dA }, attrs, query),
+      stripKeyGradKernel({ of: "key", weights: dA, L: L!, by: q, output: to.k }, attrs, key),
+      stripKeyGradKernel({ of: "value", weights: s!, L: L!, by, output: to.v }, attrs, key),
+    ];
+  },
+});
+
+function stripsOf(attrs: AttentionAttrs, target: Target): StripTiles {
+  const tiles = stripTiles(attrs, target);
+  if (!tiles) throw new RangeError(`Cannot use strips for heads of ${attrs.E} on this device`);
+  return tiles;
+}
 
 // From probabilities in memory.
 

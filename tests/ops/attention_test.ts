@@ -96,6 +96,8 @@ function packed({ mask, biased, device, target, ...row }: Row): OpCase {
 const causal = true, gpu = { kind: "gpu" } as const;
 // Left padding of 2, no padding, and a sequence of padding only.
 const left = [0, 0, 1, 1, 1, 1, 1, ...[1, 1, 1, 1, 1, 1, 1], ...[0, 0, 0, 0, 0, 0, 0]];
+// A sequence of 67 with left padding beyond the first tile of keys, and one without its last 40.
+const late = Array.from({ length: 134 }, (_, i) => i >= 34 && i < 94 ? 1 : 0);
 const right = [1, 1, 1, 1, 1, 0, 0, 0, ...[1, 1, 1, 1, 1, 1, 1, 1]];
 
 // Central differences of so long a reference would take a minute.
@@ -114,6 +116,21 @@ opTable("attention", [
   apart({ name: "window and padding", B: 3, T: 7, H: 1, K: 1, E: 4, causal, window: 3, mask: left }),
   apart({ name: "more than one tile", B: 1, T: 139, H: 1, K: 1, E: 8, causal }),
   longest,
+  apart({ name: "two parts of columns, window", B: 1, T: 70, H: 2, K: 1, E: 40, causal, window: 19 }),
+  apart({ name: "wide head", B: 1, T: 35, H: 2, K: 1, E: 128, causal: false }),
+  apart({
+    name: "softcap, window, padding",
+    B: 2,
+    T: 67,
+    H: 2,
+    K: 2,
+    E: 20,
+    causal,
+    softcap: 2,
+    window: 40,
+    mask: late,
+  }),
+  apart({ name: "cross, more than one tile", B: 2, T: 37, S: 67, H: 2, K: 1, E: 16, causal: false, mask: late }),
   apart({ name: "bias", B: 2, T: 12, H: 4, K: 2, E: 4, causal: false, biased: true }),
   apart({ name: "bias of odd rows, padded", B: 3, T: 7, H: 2, K: 1, E: 4, causal, mask: left, biased: true }),
   apart({ name: "softcap", B: 1, T: 11, H: 2, K: 1, E: 4, causal, softcap: 0.7 }),
