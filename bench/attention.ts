@@ -17,6 +17,7 @@ interface Sizes {
 const SOFTWARE: readonly Sizes[] = [
   { B: 1, T: 128, H: 12, K: 12, E: 64 },
   { B: 1, T: 512, H: 4, K: 4, E: 64 },
+  { B: 1, T: 1024, H: 2, K: 2, E: 64 },
   { B: 8, T: 128, H: 4, K: 4, E: 32 },
   { B: 8, T: 128, H: 8, K: 4, E: 8 },
 ];

@@ -60,6 +60,8 @@ export const SOFTWARE: References = {
   "attention forward 1x128 12/12 heads of 64": 9.7,
   "attention forward 1x512 4/4 heads of 64": 20.3,
   "attention backward 1x512 4/4 heads of 64": 33.9,
+  "attention forward 1x1024 2/2 heads of 64": 23.8,
+  "attention backward 1x1024 2/2 heads of 64": 30.9,
   "norm layer norm 512x768": 2.4,
   "norm layer norm dx 512x768": 2.9,
   "norm rms norm 512x768": 2.5,

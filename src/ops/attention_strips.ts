@@ -5,11 +5,10 @@ import {
   type StripForwardOptions,
   stripKeyGrad,
   stripKeyTrips,
-  type StripOptions,
   stripQueryGrad,
-  type StripTile,
   stripTrips,
 } from "../../shaders/attention_strips.ts";
+import type { StripOptions, StripTile } from "../../shaders/lib/strips.ts";
 import type { TensorType } from "../core/dims.ts";
 import { floatBits, type Kernel, type Value } from "../graph/graph.ts";
 import { LOOP_BUDGET, MAX_WORKGROUPS, type Target } from "../graph/target.ts";
@@ -17,11 +16,11 @@ import { scoresPitch } from "./attention_kernels.ts";
 import type { AttentionAttrs, AttentionSizes } from "./attention_sizes.ts";
 import type { MatrixRef } from "./product.ts";
 
-/** Widest head: a lane keeps its results in registers. */
-const MAX_E = 128;
+/** Widest head: a lane keeps its results in registers, and wider ones take seconds to compile. */
+const MAX_E = 64;
 
 /** Multiply-adds from which all strips are long. Short ones compile in half of the time and are a tenth slower. */
-const LONG = 2 ** 26;
+const LARGE = 2 ** 24;
 
 /** The strips of each kernel; they may differ, as tiles of keys have the same size and those unseen are read by none. */
 export interface StripTiles {
@@ -30,13 +29,13 @@ export interface StripTiles {
   readonly key: StripTile;
 }
 
-/** The strips of an attention; nothing where scores are made by products: with a bias, or operands above one binding. */
+/** The strips of an attention; nothing where products make the scores: wide heads, a bias, operands above one binding. */
 export function stripTiles(attrs: AttentionAttrs, { kind, subgroup, maxBinding }: Target): StripTiles | undefined {
   const { B, T, S, H, K, E, bias, packed } = attrs;
   if (kind !== "software" || subgroup === 0 || bias || E % 4 !== 0 || E > MAX_E || B * H > MAX_WORKGROUPS) return;
   const words = [B * H * S * scoresPitch(T), B * T * (packed ? H + 2 * K : H) * E, B * S * K * E];
   if (words.some((count) => 4 * count > maxBinding)) return;
-  const large = E <= 64 && B * H * T * S * E >= LONG;
+  const large = B * H * T * S * E >= LARGE;
   const tile = (long: boolean): StripTile => ({ lanes: subgroup, rows: Math.max(subgroup, long ? 32 : 16) });
   // The query gradient takes the longest to compile.
   const forward = tile(large || E <= 32), query = tile(large);

@@ -117,7 +117,7 @@ opTable("attention", [
   apart({ name: "more than one tile", B: 1, T: 139, H: 1, K: 1, E: 8, causal }),
   longest,
   apart({ name: "two parts of columns, window", B: 1, T: 70, H: 2, K: 1, E: 40, causal, window: 19 }),
-  apart({ name: "wide head", B: 1, T: 35, H: 2, K: 1, E: 128, causal: false }),
+  apart({ name: "two parts of columns, bidirectional", B: 1, T: 35, H: 2, K: 1, E: 64, causal: false }),
   apart({
     name: "softcap, window, padding",
     B: 2,
