@@ -74,6 +74,7 @@ for (const { name, B, T } of cases) {
         const mib = (n: number) => `${(n / 2 ** 20).toFixed(2)} MiB`, over = (n: number) => total / n - 1;
         const percent = (n: number) => `${(100 * over(n)).toFixed(1)} % above ${mib(n)}`;
         const kernels = new Map(listing.nodes.map((node) => [node, node.op.kernels(node, target)]));
+        const dispatches = kernels.values().reduce((sum, list) => sum + list.length, 0);
         const times = Array.from({ length: 3 }, () => {
           const before = process.cpuUsage();
           const again = plan(listing, { kernelsOf: (node) => kernels.get(node)! });
@@ -83,7 +84,7 @@ for (const { name, B, T } of cases) {
         });
         console.log(
           `${mib(total)}, ${percent(lowerBytes)} alive, ${percent(least)} with the rule; ` +
-            `${mib(naiveBytes)} unshared; ${Math.min(...times).toFixed(0)} ms`,
+            `${mib(naiveBytes)} unshared; ${dispatches} dispatches; ${Math.min(...times).toFixed(0)} ms`,
         );
         assert(lowerBytes <= least && least <= total, `${least} bytes are no bound between ${lowerBytes} and ${total}`);
         assert(over(least) <= 0.05, `${total} bytes are ${percent(least)}`);
