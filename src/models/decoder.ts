@@ -5,11 +5,12 @@ import { branch } from "../nn/branch.ts";
 import { embed } from "../nn/embed.ts";
 import { linear } from "../nn/linear.ts";
 import { gatedMlp } from "../nn/mlp.ts";
-import { headNorms, headNormsFrozen, rmsNorm } from "../nn/norm.ts";
+import { frozenHeadNorms, rmsNorm } from "../nn/norm.ts";
 import { type ModelScope, type SiteInfo, tiedWeight, within } from "../nn/scope.ts";
 import type { Heads, RotaryTables } from "../nn/sequence.ts";
 import { stackedLinears } from "../nn/stacked_linears.ts";
 import { add, scale } from "../ops/elementwise.ts";
+import { headNorm as headNormOp } from "../ops/head_norm.ts";
 import { longer } from "../ops/rope_scaling.ts";
 import { ropeTables } from "../ops/rope_tables.ts";
 import type { Architecture } from "./architecture.ts";
@@ -88,10 +89,11 @@ function attention(m: ModelScope, u: Value, index: number, c: DecoderConfig): Va
 function joinedMaps(m: ModelScope, u: Value, { D, H, K, E, eps, traits }: DecoderConfig): Value | undefined {
   const { qkvBias: bias = false, packed = false, headNorm = false } = traits;
   if (packed) return linear(m, "qkv_proj", u, { In: D, Out: (H + 2 * K) * E, bias });
-  if (headNorm && !headNormsFrozen(m)) return undefined;
+  const norms = headNorm ? frozenHeadNorms(m, E) : undefined;
+  if (headNorm && !norms) return undefined;
   const maps = [["q_proj", H], ["k_proj", K], ["v_proj", K]] as const;
   const qkv = stackedLinears(m, u, maps.map(([name, heads]) => ({ name, In: D, Out: heads * E, bias })));
-  return qkv && headNorm ? headNorms(m, qkv, { H, K, E, eps }) : qkv;
+  return qkv && norms ? headNormOp(qkv, ...norms, { H, K, E, eps }) : qkv;
 }
 
 function headsOf(index: number, { H, K, E, traits }: DecoderConfig): Heads {

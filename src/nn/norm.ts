@@ -1,9 +1,8 @@
 // Normalization layers by their checkpoint names.
 import type { Value } from "../graph/graph.ts";
-import { headNorm } from "../ops/head_norm.ts";
 import { layerNorm as layerNormOp } from "../ops/layer_norm.ts";
 import { rmsNorm as rmsNormOp } from "../ops/rms_norm.ts";
-import { type ModelScope, pathOf, weight, within } from "./scope.ts";
+import { type ModelScope, weight, within } from "./scope.ts";
 
 /** Width and epsilon of a norm. */
 export interface NormOptions {
@@ -25,28 +24,10 @@ export function rmsNorm(m: ModelScope, name: string, x: Value, { D, eps, offset 
   });
 }
 
-/** Sizes of {@linkcode headNorms}. */
-export interface HeadNormOptions {
-  /** Heads of the queries. */
-  readonly H: number;
-  /** Heads of the keys, and of the values. */
-  readonly K: number;
-  /** Columns of a head. */
-  readonly E: number;
-  readonly eps: number;
-}
-
-const HEAD_NORMS = ["q_norm", "k_norm"] as const;
-
-/** Whether the norms of heads stay as they are, so that {@linkcode headNorms} can apply them. */
-export function headNormsFrozen(m: ModelScope): boolean {
-  return HEAD_NORMS.every((name) => m.adapter?.trains?.(`${pathOf(m, name)}.weight`) === undefined);
-}
-
-/** RMS norms q_norm and k_norm of the heads of queries and keys in qkv[N, (H + 2·K)·E], in one dispatch. */
-export function headNorms(m: ModelScope, qkv: Value, options: HeadNormOptions): Value {
-  const [wq, wk] = HEAD_NORMS.map((name) => weight(m, `${name}.weight`, [options.E], { kind: "ones" }));
-  return headNorm(qkv, wq!, wk!, options);
+/** Weights [E] of the norms of the heads of queries and keys; undefined where they are trained. */
+export function frozenHeadNorms(m: ModelScope, E: number): readonly [wq: Value, wk: Value] | undefined {
+  const [wq, wk] = ["q_norm", "k_norm"].map((name) => weight(m, `${name}.weight`, [E], { kind: "ones" }));
+  return wq!.role === "param" || wk!.role === "param" ? undefined : [wq!, wk!];
 }
 
 /** Layer norm of x[N, D] with `name`.weight[D] and `name`.bias[D]. */

@@ -2,6 +2,9 @@
 import { type Shape, size } from "../core/dims.ts";
 import { randomKey } from "../core/random.ts";
 import type { AdapterInit, FrozenOptions, Init, LeafSource, SiteInfo } from "../nn/scope.ts";
+import { decays } from "../optim/decay.ts";
+import type { FlatTensor } from "../optim/flat.ts";
+import { rateGroup } from "../optim/lora_plus.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 
 /** A tensor by its name. */
@@ -32,8 +35,10 @@ export interface Inventory {
   readonly packable: Set<string>;
 }
 
-/** A source that only takes notes. */
-export function recordingLeaves(): { readonly leaves: LeafSource; readonly inventory: Inventory } {
+/** A source that only takes notes; the weights of the model are frozen, or all of them are parameters. */
+export function recordingLeaves(
+  role: "weight" | "param" = "weight",
+): { readonly leaves: LeafSource; readonly inventory: Inventory } {
   const inventory: Inventory = {
     weights: new Map(),
     params: new Map(),
@@ -45,7 +50,7 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
   const leaves: LeafSource = {
     weight(graph, name, shape, init) {
       inventory.weights.set(name, { name, shape, init });
-      return graph.leaf("weight", name, shape);
+      return graph.leaf(role, name, shape);
     },
     param(graph, name, shape, init) {
       inventory.params.set(name, { name, shape, init });
@@ -66,6 +71,12 @@ export function recordingLeaves(): { readonly leaves: LeafSource; readonly inven
     },
   };
   return { leaves, inventory };
+}
+
+/** Tensors in the order of flat storage, where those with the same settings are neighbours. */
+export function flatTensors(tensors: Iterable<Pick<TensorSpec, "name" | "shape">>): FlatTensor[] {
+  const list = [...tensors].map(({ name, shape }) => ({ name, shape, decay: decays(name) }));
+  return list.sort((a, b) => rateGroup(a) - rateGroup(b)); // stable
 }
 
 /** Elements of all tensors. */

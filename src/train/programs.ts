@@ -15,7 +15,7 @@ import { inputLeaves, taskSequence } from "../objectives/build.ts";
 import type { Arranged, Inputs } from "../objectives/task.ts";
 import { type FlatLayout, flatPages } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
-import { joinedPlace, stackedLeaf, stackName } from "./stacks.ts";
+import { joinedPlace, stackedLeaf, stackName, stacksMaps } from "./stacks.ts";
 import { maskName, maskValues } from "./route_masks.ts";
 import {
   activeAdapter,
@@ -133,14 +133,18 @@ function residentLeaves(
     frozen: (graph, name, shape) => graph.leaf("weight", frozenName(adapter!.name, name), shape),
     stack(graph, kind, names, shape) {
       const name = stackName(names);
-      if (kind === "param") {
-        const place = joinedPlace(adapter!.layout, names);
+      const joined = (layout: FlatLayout, role: "param" | "weight", label = "") => {
+        const place = joinedPlace(layout, names);
         if (!place) return undefined;
-        const within = { parent: flatPages(graph, adapter!.layout, "params")[place.page]!, offset: place.offset };
-        return graph.leaf(trained === "adapter" ? "param" : "weight", `${label}${name}`, shape, { within });
+        const within = { parent: flatPages(graph, layout, "params")[place.page]!, offset: place.offset };
+        return graph.leaf(role, `${label}${name}`, shape, { within });
+      };
+      if (kind === "param") return joined(adapter!.layout, trained === "adapter" ? "param" : "weight", label);
+      if (state.full) {
+        return stacksMaps(graph.target) ? joined(state.full, trained === "weights" ? "param" : "weight") : undefined;
       }
-      const [place] = names.map((one) => state.stacks.get(one));
-      return place && !state.full ? stackedLeaf(graph, place, name, shape) : undefined;
+      const place = state.stacks.get(names[0]!);
+      return place && stackedLeaf(graph, place, name, shape);
     },
     constant(graph, name, shape, make) {
       constants.set(name, make);

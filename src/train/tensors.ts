@@ -4,10 +4,8 @@ import { CheckpointError, printable, UsageError } from "../core/errors.ts";
 import { readBack, upload } from "../gpu/buffer.ts";
 import { put, release, resident } from "../gpu/store.ts";
 import { unpack } from "../io/packing.ts";
-import { decays } from "../optim/decay.ts";
-import { rateGroup } from "../optim/lora_plus.ts";
 import { type FlatLayout, flatLayout, pageName } from "../optim/flat.ts";
-import { countElements, savedTensors, type TensorSpec } from "./leaves.ts";
+import { countElements, flatTensors, savedTensors, type TensorSpec } from "./leaves.ts";
 import { dropPrograms } from "./programs.ts";
 import { releaseWeight } from "./stacks.ts";
 import { activeAdapter, type AdapterState, frozenName, type ModelState, type StoredWeight } from "./state.ts";
@@ -18,9 +16,7 @@ export function layoutOf(
   name: string,
   tensors: Iterable<Pick<TensorSpec, "name" | "shape">>,
 ): FlatLayout {
-  const list = [...tensors].map(({ name, shape }) => ({ name, shape, decay: decays(name) }));
-  list.sort((a, b) => rateGroup(a) - rateGroup(b)); // stable: neighbours for LoRA+
-  return flatLayout(list, {
+  return flatLayout(flatTensors(tensors), {
     name,
     maxWords: device.target.maxBinding / 4,
     maxBufferWords: device.target.maxBuffer / 4,

@@ -15,8 +15,8 @@ import { placeGradients } from "../optim/gradients.ts";
 import { recordLoss } from "../optim/window.ts";
 import type { Formats } from "./formats.ts";
 import { lossScale } from "./forward.ts";
-import { type Inventory, recordingLeaves } from "./leaves.ts";
-import { joinedPlace, neighbours, stackedLeaf, stackName, type Stacks, stackWeights } from "./stacks.ts";
+import { flatTensors, type Inventory, recordingLeaves } from "./leaves.ts";
+import { joinedPlace, neighbours, stackedLeaf, stackName, stacksMaps, stackWeights } from "./stacks.ts";
 
 /** What the program depends on. */
 export interface TraceOptions {
@@ -43,13 +43,11 @@ interface Traced {
 
 /** The program of one micro-batch as training compiles it, and the tensors that it asked for. */
 export function traceStep(architecture: Architecture, options: TraceOptions): Traced {
-  const { leaves, inventory } = recordingLeaves();
+  const { leaves, inventory } = recordingLeaves(options.adapter ? "weight" : "param");
   const graph = trace(architecture, options, leaves);
-  if (!options.adapter) return { graph, inventory };
-  const stacks = stackWeights(inventory, options.formats ?? new Map(), graph.target);
-  if (stacks.size === 0) return { graph, inventory };
+  if (!stacksMaps(graph.target)) return { graph, inventory };
   // Only now it is known which tensors lie one below the other.
-  return { graph: trace(architecture, options, stackingLeaves(inventory, stacks, graph.target)), inventory };
+  return { graph: trace(architecture, options, stackingLeaves(inventory, options, graph.target)), inventory };
 }
 
 function trace(
@@ -66,7 +64,7 @@ function trace(
     graph,
     adapter: method,
     sequence: taskSequence(task, architecture, inputs, arranged),
-    leaves: adapter ? leaves : trainable(leaves),
+    leaves,
   });
   const loss = taskLoss(task, m, architecture, inputs, { scale: lossScale(graph) });
   if (recompute) recomputeLayers(graph);
@@ -77,21 +75,24 @@ function trace(
   return graph;
 }
 
-/** The same source with every weight trained. */
-function trainable(leaves: LeafSource): LeafSource {
-  return { ...leaves, weight: (graph, name, shape) => graph.leaf("param", name, shape) };
-}
-
-/** A source that knows which weights, and which trained tensors of the adapter, are neighbours. */
-function stackingLeaves(inventory: Inventory, stacks: Stacks, { maxBinding }: Target): LeafSource {
-  const trained = [...inventory.params.values()].filter(({ frozen }) => !frozen);
-  const layout = flatLayout(neighbours(trained, inventory), { maxWords: maxBinding / 4 });
+/** A source that knows which weights, and which trained tensors, are neighbours. */
+function stackingLeaves(
+  inventory: Inventory,
+  { adapter, formats = new Map() }: Pick<TraceOptions, "adapter" | "formats">,
+  target: Target,
+): LeafSource {
+  const trained = adapter
+    ? neighbours([...inventory.params.values()].filter(({ frozen }) => !frozen), inventory)
+    : [...inventory.weights.values()];
+  const layout = flatLayout(flatTensors(trained), { maxWords: target.maxBinding / 4 });
+  const stacks = stackWeights(inventory, formats, target);
   return {
-    ...recordingLeaves().leaves,
+    ...recordingLeaves(adapter ? "weight" : "param").leaves,
     stack(graph, kind, names, shape) {
-      if (kind === "param") return joinedPlace(layout, names) && graph.leaf("param", stackName(names), shape);
+      const name = stackName(names);
+      if (kind === "param" || !adapter) return joinedPlace(layout, names) && graph.leaf("param", name, shape);
       const place = stacks.get(names[0]!);
-      return place && stackedLeaf(graph, place, stackName(names), shape);
+      return place && stackedLeaf(graph, place, name, shape);
     },
   };
 }
