@@ -38,7 +38,8 @@ export async function benchPeers(context: Context): Promise<Row[]> {
     const runs = modes.map((mode) => entriesOf({ folder, mode, context }, ready));
     for (const { run } of runs) firsts[run.mode] = await firstSteps(run);
     for (let round = 0; round < (context.quick ? 1 : ROUNDS); round++) {
-      for (let i = 0; i <= ready.length; i++) for (const each of runs) await turn(each, i, round);
+      await ownTurn(runs, round);
+      for (let i = 0; i < ready.length; i++) for (const each of runs) await turn(each, i, round);
     }
     for (const { run: { mode }, entries } of runs) {
       const known = published ? publishedLosses[mode] : new Map(entries[0]!.rounds[0]!.losses.entries());
@@ -114,29 +115,43 @@ function entriesOf(run: Run, ready: readonly Ready[]): Entries {
   return { run, ready, entries: [entry(GRAFT, OURS.warm, true), ...others] };
 }
 
-/** One round of framework `i`, if it takes part in it: a framework's full and LoRA steps follow each other. */
+/** One round of our own: steps of all weights and of LoRA in turns, so that their ratio is of one state of the machine. */
+async function ownTurn(all: readonly Entries[], round: number): Promise<void> {
+  const { run } = all[0]!, { say, quick } = run.context;
+  say(`round ${round + 1}: ${GRAFT}, ${modes.join(" and ")} steps in turns`);
+  const measured = await graft(run, modes, quick ? 3 : OURS.steps);
+  for (const [i, { entries }] of all.entries()) entries[0]!.rounds.push(measured[i]!);
+}
+
+/** One round of framework `i`, if it takes part in it: its full and LoRA steps follow each other. */
 async function turn({ run, ready, entries }: Entries, i: number, round: number): Promise<void> {
   const { context: { quick, say }, mode } = run;
-  const steps = (most: number) => quick ? 3 : most;
-  const entry = entries[i]!;
-  const { peer, folder } = ready[i - 1] ?? {};
-  if (entry.failed !== undefined || (peer?.once && round > 0)) return;
+  const entry = entries[i + 1]!;
+  const { peer, folder } = ready[i]!;
+  if (entry.failed !== undefined || (peer.once && round > 0)) return;
   say(`${mode} step, round ${round + 1}: ${entry.name}`);
   try {
-    entry.rounds.push(peer ? await other(run, peer, folder!, steps(peer.steps)) : await graft(run, steps(OURS.steps)));
+    entry.rounds.push(await other(run, peer, folder!, quick ? 3 : peer.steps));
   } catch (error) {
-    if (!(error instanceof UsageError) || !peer) throw error;
+    if (!(error instanceof UsageError)) throw error;
     entry.failed = error.message;
   }
 }
 
 function firstSteps(run: Run): Promise<FirstStep> {
   run.context.say(`${run.mode} step: first steps of ${GRAFT}, cold and warm`);
-  return coldAndWarm(async (cache) => (await graft(run, 1, cache)).ms[0]! / 1000);
+  return coldAndWarm(async (cache) => (await graft(run, [run.mode], 1, cache))[0]!.ms[0]! / 1000);
 }
 
-async function graft({ folder, mode }: Run, steps: number, cache: Partial<DriverCache> = {}): Promise<Measured> {
-  return parseMeasured(await runScript("peers/graft.ts", [folder, mode, `${steps}`], { cache, seconds: SECONDS }));
+/** Our own steps, as many as asked for of each mode. */
+async function graft(
+  { folder }: Run,
+  modes: readonly PeersMode[],
+  steps: number,
+  cache: Partial<DriverCache> = {},
+): Promise<Measured[]> {
+  const text = await runScript("peers/graft.ts", [folder, `${steps}`, ...modes], { cache, seconds: SECONDS });
+  return modes.map((_, i) => parseMeasured(text, modes.length - 1 - i));
 }
 
 async function other({ folder, mode }: Run, peer: Peer, cwd: string, steps: number): Promise<Measured> {

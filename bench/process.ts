@@ -47,12 +47,12 @@ export interface Measured {
 }
 
 /**
- * The report on the last line of what a script printed.
+ * The report on the last line of what a script printed, or `before` lines above it.
  *
  * @throws {UsageError} `bench/peer` if there is none.
  */
-export function parseMeasured(text: string): Measured {
-  const line = text.trim().split("\n").at(-1)!;
+export function parseMeasured(text: string, before = 0): Measured {
+  const line = text.trim().split("\n").at(-1 - before) ?? "";
   try {
     const found: Measured = JSON.parse(line);
     if (found.ms.length > 0 && found.ms.length === found.losses.length) return found;

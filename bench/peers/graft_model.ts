@@ -146,21 +146,31 @@ export interface PeersResult {
   readonly dispatches: number;
 }
 
-/** Run the first `steps` steps of the benchmark as every peer does. */
-export async function runPeers({ model, layout, batches }: PeersRun, steps: number): Promise<PeersResult> {
-  const { lr, b1, b2, eps, wd } = layout.adamw;
-  const optimizer = adamw({ beta1: b1, beta2: b2, eps, weightDecay: wd });
-  const training = updates(model, { optimizer, lr, maxNorm: 0, decayAll: true });
-  const losses: number[] = [], ms: number[] = [];
+/**
+ * Run the first `steps` steps of the benchmark as every peer does. Several runs take their steps in turns, so that a
+ * busy machine slows all of them alike.
+ */
+export async function runPeers(runs: readonly PeersRun[], steps: number): Promise<PeersResult[]> {
+  const all = runs.map(({ model, layout: { adamw: { lr, b1, b2, eps, wd } }, batches }) => {
+    const optimizer = adamw({ beta1: b1, beta2: b2, eps, weightDecay: wd });
+    const losses: number[] = [], ms: number[] = [];
+    return { training: updates(model, { optimizer, lr, maxNorm: 0, decayAll: true }), batches, losses, ms };
+  });
   try {
     for (let step = 0; step < steps; step++) {
-      const start = performance.now();
-      await training.queue(batches[step % batches.length]!, step);
-      losses.push(await training.loss(step));
-      ms.push(performance.now() - start);
+      for (const { training, batches, losses, ms } of all) {
+        const start = performance.now();
+        await training.queue(batches[step % batches.length]!, step);
+        losses.push(await training.loss(step));
+        ms.push(performance.now() - start);
+      }
     }
-    return { losses, ms, dispatches: training.programs().reduce((sum, { dispatches }) => sum + dispatches.length, 0) };
+    return all.map(({ training, losses, ms }) => ({
+      losses,
+      ms,
+      dispatches: training.programs().reduce((sum, { dispatches }) => sum + dispatches.length, 0),
+    }));
   } finally {
-    training.end();
+    for (const { training } of all) training.end();
   }
 }

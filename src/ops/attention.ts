@@ -8,7 +8,7 @@ import type { Target } from "../graph/target.ts";
 import { flashForwardKernels, flashTile } from "./attention_flash.ts";
 import { attentionGrad, type Of } from "./attention_grad.ts";
 import { forwardKernels, scoresPitch } from "./attention_kernels.ts";
-import { stripForwardKernel, stripTiles, stripTypes } from "./attention_strips.ts";
+import { stripForwardKernel, stripTile, stripTypes } from "./attention_strips.ts";
 import { type AttentionAttrs, type AttentionSizes, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
 import { checkSoftcap } from "./softcap.ts";
 
@@ -75,7 +75,7 @@ function outputs(attrs: AttentionAttrs, target: Target): TensorType[] {
   const type = (...shape: number[]): TensorType => ({ shape, dtype: "f32" });
   const o = type(B * T, H * E), L = type(B * H, T);
   if (flashTile(attrs, target)) return [o, L];
-  if (stripTiles(attrs, target)) return [o, ...stripTypes(attrs)];
+  if (stripTile(attrs, target)) return [o, ...stripTypes(attrs)];
   const P = type(B * H, T, scoresPitch(S));
   return softcap === undefined ? [o, P] : [o, P, L];
 }
@@ -94,10 +94,10 @@ function kernels(
     const call = { matrices: all, packed: attrs.packed, ...optional(inputs, attrs), stats: kept! };
     return flashForwardKernels(call, attrs, target);
   }
-  const tiles = stripTiles(attrs, target);
-  if (tiles) {
+  const tile = stripTile(attrs, target);
+  if (tile) {
     const { mask } = optional(inputs, attrs);
-    return [stripForwardKernel({ ...matrices, mask, o: heads(o!, attrs), s: kept!, L: L! }, attrs, tiles.forward)];
+    return [stripForwardKernel({ ...matrices, mask, o: heads(o!, attrs), s: kept!, L: L! }, attrs, tile)];
   }
   return forwardKernels({ ...matrices, ...optional(inputs, attrs), P: kept!, L, o: o! }, attrs, target);
 }

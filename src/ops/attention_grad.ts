@@ -11,13 +11,8 @@ import {
 import type { FlashCall } from "./attention_flash_cut.ts";
 import { biasGradKernels, queryGradKernels, scoresGradKernels, sharedGradKernels } from "./attention_kernels.ts";
 import { type AttentionAttrs, columns, heads, keyHeads, optional } from "./attention_sizes.ts";
-import {
-  stripKeyGradKernel,
-  stripQueryGradKernel,
-  type StripTiles,
-  stripTiles,
-  stripTypes,
-} from "./attention_strips.ts";
+import { stripKeyGradKernel, stripQueryGradKernel, stripTile, stripTypes } from "./attention_strips.ts";
+import type { StripTile } from "../../shaders/lib/strips.ts";
 import type { Target } from "../graph/target.ts";
 
 /** What a gradient is wanted of; all of `packed` are one value. */
@@ -41,7 +36,7 @@ export function attentionGrad(of: Of, { inputs, outputs, attrs }: Applied, dO: V
     if (of === "query") return graph.add(flashQueryGradOp, all, attrs)[0];
     return graph.add(flashKeyGradOp, all, attrs)[of === "key" ? 0 : 1];
   }
-  if (stripTiles(attrs, graph.target)) {
+  if (stripTile(attrs, graph.target)) {
     const [q, k, v] = inputs;
     if (of === "packed") return graph.add(stripPackedGradOp, [q!, dO, o!, kept!, L!], attrs)[0];
     if (of === "value") return graph.add(stripKeyGradOp, [kept!, L!, dO], { ...attrs, of })[0];
@@ -65,7 +60,7 @@ const stripQueryGradOp = defineOp<AttentionAttrs, Values, V2>({
   infer: ([dO], attrs) => [dO!, stripTypes(attrs)[0]],
   kernels({ inputs: [dO, v, k, o, s, L], outputs: [dq, dA], attrs }, target) {
     const matrices = { dO: heads(dO!, attrs), v: keyHeads(v!, attrs), k: keyHeads(k!, attrs), dq: heads(dq, attrs) };
-    return [stripQueryGradKernel({ ...matrices, o: o!, s: s!, L: L!, dA }, attrs, stripsOf(attrs, target).query)];
+    return [stripQueryGradKernel({ ...matrices, o: o!, s: s!, L: L!, dA }, attrs, stripOf(attrs, target))];
   },
 });
 
@@ -75,7 +70,7 @@ const stripKeyGradOp = defineOp<AttentionAttrs & { readonly of: "key" | "value" 
   infer: (_, { B, S, K, E }) => [{ shape: [B * S, K * E], dtype: "f32" }],
   kernels({ inputs: [weights, L, by], outputs: [d], attrs: { of, ...attrs } }, target) {
     const call = { of, weights, L, by: heads(by, attrs), output: keyHeads(d, attrs) };
-    return [stripKeyGradKernel(call, attrs, stripsOf(attrs, target).key)];
+    return [stripKeyGradKernel(call, attrs, stripOf(attrs, target))];
   },
 });
 
@@ -84,19 +79,19 @@ const stripPackedGradOp = defineOp<AttentionAttrs, Values, V2>({
   infer: ([qkv], attrs) => [qkv!, stripTypes(attrs)[0]],
   kernels({ inputs: [qkv, dO, o, s, L], outputs: [d, dA], attrs }, target) {
     const { q, k, v } = columns(qkv!, attrs), to = columns(d, attrs), by = heads(dO!, attrs);
-    const { query, key } = stripsOf(attrs, target);
+    const tile = stripOf(attrs, target);
     return [
-      stripQueryGradKernel({ dO: by, v, k, o: o!, s: s!, L: L!, dq: to.q, dA }, attrs, query),
-      stripKeyGradKernel({ of: "key", weights: dA, L: L!, by: q, output: to.k }, attrs, key),
-      stripKeyGradKernel({ of: "value", weights: s!, L: L!, by, output: to.v }, attrs, key),
+      stripQueryGradKernel({ dO: by, v, k, o: o!, s: s!, L: L!, dq: to.q, dA }, attrs, tile),
+      stripKeyGradKernel({ of: "key", weights: dA, L: L!, by: q, output: to.k }, attrs, tile),
+      stripKeyGradKernel({ of: "value", weights: s!, L: L!, by, output: to.v }, attrs, tile),
     ];
   },
 });
 
-function stripsOf(attrs: AttentionAttrs, target: Target): StripTiles {
-  const tiles = stripTiles(attrs, target);
-  if (!tiles) throw new RangeError(`Cannot use strips for heads of ${attrs.E} on this device`);
-  return tiles;
+function stripOf(attrs: AttentionAttrs, target: Target): StripTile {
+  const tile = stripTile(attrs, target);
+  if (!tile) throw new RangeError(`Cannot use strips for heads of ${attrs.E} on this device`);
+  return tile;
 }
 
 // From probabilities in memory.

@@ -19,28 +19,17 @@ import type { MatrixRef } from "./product.ts";
 /** Widest head: a lane keeps its results in registers, and wider ones take seconds to compile. */
 const MAX_E = 64;
 
-/** Multiply-adds from which all strips are long. Short ones compile in half of the time and are a tenth slower. */
-const LARGE = 2 ** 24;
-
-/** The strips of each kernel; they may differ, as tiles of keys have the same size and those unseen are read by none. */
-export interface StripTiles {
-  readonly forward: StripTile;
-  readonly query: StripTile;
-  readonly key: StripTile;
-}
+/** Multiply-adds from which strips are long. Short ones compile in half of the time and are a tenth slower. */
+const LARGE = 2 ** 25;
 
 /** The strips of an attention; nothing where products make the scores: wide heads, a bias, operands above one binding. */
-export function stripTiles(attrs: AttentionAttrs, { kind, subgroup, maxBinding }: Target): StripTiles | undefined {
+export function stripTile(attrs: AttentionAttrs, { kind, subgroup, maxBinding }: Target): StripTile | undefined {
   const { B, T, S, H, K, E, bias, packed } = attrs;
   if (kind !== "software" || subgroup === 0 || bias || E % 4 !== 0 || E > MAX_E || B * H > MAX_WORKGROUPS) return;
   const words = [B * H * S * scoresPitch(T), B * T * (packed ? H + 2 * K : H) * E, B * S * K * E];
   if (words.some((count) => 4 * count > maxBinding)) return;
-  const large = B * H * T * S * E >= LARGE;
-  const tile = (long: boolean): StripTile => ({ lanes: subgroup, rows: Math.max(subgroup, long ? 32 : 16) });
-  // The query gradient takes the longest to compile.
-  const forward = tile(large || E <= 32), query = tile(large);
-  const trips = Math.max(stripTrips(forward, E, S), stripTrips(query, E, S), stripKeyTrips(forward, T, H / K));
-  return trips < LOOP_BUDGET ? { forward, query, key: forward } : undefined;
+  const tile = { lanes: subgroup, rows: Math.max(subgroup, B * H * T * S * E >= LARGE ? 32 : 16) };
+  return Math.max(stripTrips(tile, E, S), stripKeyTrips(tile, T, H / K)) < LOOP_BUDGET ? tile : undefined;
 }
 
 /** What the forward pass keeps: s[B·H, S, C] and L[B·H, C]. */

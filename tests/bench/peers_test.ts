@@ -1,7 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../mod.ts";
 import { peers } from "../../bench/peers/catalog.ts";
-import { checkpointName, loadPeers, publishedLosses, runPeers } from "../../bench/peers/graft_model.ts";
+import {
+  checkpointName,
+  loadPeers,
+  type PeersResult,
+  publishedLosses,
+  runPeers,
+} from "../../bench/peers/graft_model.ts";
 import { writeInputs } from "../../bench/peers/inputs.ts";
 import { lastLines, parseMeasured } from "../../bench/process.ts";
 import { verdict } from "../../bench/peers/verdict.ts";
@@ -22,7 +28,7 @@ gpuTest("peers: the first LoRA losses of the shared benchmark are the published 
   const shared = sharedFolder();
   if (!shared) return;
   const run = await loadPeers(device, `${shared}/peers/common`, "lora");
-  const { losses } = await runPeers(run, 6);
+  const [{ losses }] = await runPeers([run], 6) as [PeersResult];
   run.model.destroy();
   const errors = [...publishedLosses.lora].filter(([step]) => step < losses.length)
     .map(([step, loss]) => Math.abs(losses[step]! - loss));
@@ -41,7 +47,7 @@ gpuTest(
       await Deno.mkdir(`${folder}/own`);
       assertEquals(await writeInputs(`${folder}/own`, () => {}, { shared: `${folder}/none` }), "own");
       const run = await loadPeers(device, `${folder}/own`, "lora");
-      const { losses } = await runPeers(run, 2);
+      const [{ losses }] = await runPeers([run], 2) as [PeersResult];
       run.model.destroy();
       assertEquals([run.layout.layout.length, run.batches.length], [52, 64]);
       // Random weights: about ln(1024) = 6.93, and less after a step.
