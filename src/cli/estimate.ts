@@ -1,9 +1,11 @@
-// Memory of a training step, without a device: the program of the largest batch is traced and planned as it will be.
+// Memory of a training step before anything is allocated: the program of the largest batch is traced and planned as it
+// will be.
 import type { AdapterConfig } from "../adapters/mod.ts";
 import { bytes } from "../core/dims.ts";
 import { fuse } from "../graph/fuse.ts";
 import { plan } from "../graph/plan.ts";
 import { recompute } from "../graph/recompute.ts";
+import type { Target } from "../graph/target.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Task } from "../objectives/task.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
@@ -45,19 +47,19 @@ export interface EstimateOptions {
   readonly gradientAccumulation: number;
   /** Whether the backward pass computes layers again. */
   readonly recompute: boolean;
+  /** The device, as kernels of each class keep other things; any by default. */
+  readonly target?: Target | undefined;
 }
 
 /** Estimate the memory of training. */
 export function estimateMemory(architecture: Architecture, options: EstimateOptions): MemoryEstimate {
-  const { task, inventory, formats, adapter, optimizer, B, T, gradientAccumulation } = options;
-  const { graph, inventory: traced } = traceStep(architecture, {
-    ...{ task, adapter, B, T, formats },
-    recompute: options.recompute,
-  });
+  const { inventory, formats, adapter, optimizer, gradientAccumulation, target, ...step } = options;
+  const traced = traceStep(architecture, { ...step, adapter, formats, ...(target ? { target } : {}) });
+  const { graph } = traced;
   const sum = (sizes: Iterable<number>) => [...sizes].reduce((a, b) => a + b, 0);
 
   const base = countElements(inventory.weights.values());
-  const tensors = [...savedTensors(traced.params).values()];
+  const tensors = [...savedTensors(traced.inventory.params).values()];
   const added = countElements(tensors);
   const trainedParameters = adapter ? countElements(tensors.filter(({ frozen }) => !frozen)) : base;
   // Gradients and states; a window of several batches adds a total, and an adapter has parameters of its own.

@@ -36,11 +36,12 @@ export const finetune: Entry = defineCommand({
       plan.settings,
       "Settings of a run. Repeat it: deno task finetune --config FILE",
     );
-    showPlan(terminal, plan);
     if (settings.dryRun) {
+      const memory = plan.memory();
+      showPlan(terminal, plan, memory);
       terminal.say(`\n${resolved}`);
       terminal.say("Nothing was trained or written, as --dry-run asks.");
-      terminal.result({ dryRun: true, output: plan.output, settings: plan.settings, memory: plan.memory });
+      terminal.result({ dryRun: true, output: plan.output, settings: plan.settings, memory });
       return 0;
     }
     requireWritable(plan.output);
@@ -65,6 +66,8 @@ interface RunOptions {
 
 async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, resolved }: RunOptions): Promise<number> {
   const { settings, adapter, output } = plan;
+  const memory = plan.memory(device.target);
+  showPlan(terminal, plan, memory);
   const start = performance.now();
   const seconds = () => (performance.now() - start) / 1000;
   const model = await loadModel(device, plan.model, {
@@ -104,7 +107,7 @@ async function runPlan(device: GraftDevice, plan: Plan, { terminal, signal, reso
     tokensPerSecond: last?.tokensPerSecond,
     parameters: model.parameters,
     device: device.name,
-    memory: { ...plan.memory, peak },
+    memory: { ...memory, peak },
     before,
     after,
   });

@@ -9,6 +9,7 @@ import { type Dataset, loadDataset } from "../data/dataset.ts";
 import { loadPairDataset, type PairDataset } from "../data/pair_dataset.ts";
 import { loadTaskDataset } from "../data/task_dataset.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
+import type { Target } from "../graph/target.ts";
 import { requireEmpty } from "../io/atomic_write.ts";
 import { readText, statOrUndefined } from "../io/files.ts";
 import { resolveModelFolder } from "../io/hub_cache.ts";
@@ -61,7 +62,8 @@ export interface Plan {
   /** Linear maps that the adapter changes, and all that the model has. */
   readonly targets: readonly SiteInfo[];
   readonly sites: number;
-  readonly memory: MemoryEstimate;
+  /** What training needs on this device, or on any. */
+  readonly memory: (target?: Target) => MemoryEstimate;
   /** Openings of the sample texts. */
   readonly prompts: readonly string[];
   /** What is odd but usable. */
@@ -127,17 +129,12 @@ export async function planRun(settings: FinetuneSettings, given: Given<typeof fi
   const T = Math.min(Math.ceil(longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE, positions);
   const shape = { lengthMultiple: LENGTH_MULTIPLE, maxLength: positions };
   const { padding } = epochPlan(data.examples, { batchSize, seed: settings.seed, ...shape });
-  const memory = estimateMemory(architecture, {
-    task: inspected.task,
-    inventory,
-    formats,
-    adapter,
-    optimizer,
+  const step = {
+    ...{ task: inspected.task, inventory, formats, adapter, optimizer, T, gradientAccumulation },
     B: Math.min(batchSize, data.examples.length),
-    T,
-    gradientAccumulation,
     recompute: settings.recompute,
-  });
+  };
+  const memory = (target?: Target) => estimateMemory(architecture, { ...step, target });
   const shown = domains.find(({ name }) => name === "new")?.data ?? data;
   const prompts = "sourcePrefix" in shown
     ? sources(shown as PairDataset, settings)

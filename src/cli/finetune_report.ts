@@ -4,6 +4,7 @@ import { printable } from "../core/errors.ts";
 import { describe } from "../data/dataset.ts";
 import type { GraftDevice } from "../gpu/device.ts";
 import { printableText } from "./command.ts";
+import type { MemoryEstimate } from "./estimate.ts";
 import type { Plan } from "./finetune_plan.ts";
 import { bytes, clock, digits, percent, plural } from "./format.ts";
 import { exampleText, figureTable, figureText } from "./figure_table.ts";
@@ -12,8 +13,8 @@ import { markedText } from "./sample_text.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Say what will be done. */
-export function showPlan(terminal: Terminal, plan: Plan): void {
-  const { model, data, padding, output, memory, warnings, tokenizer } = plan;
+export function showPlan(terminal: Terminal, plan: Plan, memory: MemoryEstimate): void {
+  const { model, data, padding, output, warnings, tokenizer } = plan;
   const { style } = terminal;
   const line = (name: string, text: string) => terminal.say(`${style.bold(name.padEnd(9))}${text}`);
   line("Model", `${printable(model)}, ${digits(memory.baseParameters)} parameters`);
@@ -23,7 +24,7 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
     const what = example.labels.includes(-100) ? "a row; what is trained stands out:" : "a row; all of it is trained:";
     line("Sample", `${what}\n  ${markedText(example, tokenizer, style).replaceAll("\n", "\n  ")}`);
   } else line("Sample", `${plan.task}: ${printableText(exampleText(data, tokenizer))}`);
-  line("Method", `${methodLine(plan)}; learning rate ${plan.settings.learningRate}`);
+  line("Method", `${methodLine(plan, memory)}; learning rate ${plan.settings.learningRate}`);
   const { weights, trained, temporaries, total } = memory;
   const kept = plan.settings.quantize === "none" ? "" : ` in ${plan.settings.quantize}`;
   const parts = `weights ${bytes(weights)}${kept}, trained ${bytes(trained)}, step ${bytes(temporaries)}`;
@@ -32,7 +33,7 @@ export function showPlan(terminal: Terminal, plan: Plan): void {
   warnings.forEach((text) => terminal.note(`warning: ${printableText(text)}`));
 }
 
-function methodLine({ adapter, targets, sites, memory: { trainedParameters, parameters } }: Plan): string {
+function methodLine({ adapter, targets, sites }: Plan, { trainedParameters, parameters }: MemoryEstimate): string {
   const share = `${digits(trainedParameters)} of ${digits(parameters)} parameters are trained (${
     percent(trainedParameters / parameters)
   })`;

@@ -93,7 +93,7 @@ function chunkKernels(
   const [C, stride] = scratch.shape as [number, number];
   const { weights } = lossInputs(attrs, extra);
   const W: MatrixRef = { value: weight, stride: D };
-  const logits: MatrixRef = { value: scratch, stride };
+  const logits: MatrixRef = { value: scratch, stride, padded: true };
   return Array.from({ length: Math.ceil(N / C) }, (_, chunk) => {
     const part = { lo: chunk * C, hi: Math.min(N, (chunk + 1) * C) };
     const M = part.hi - part.lo;

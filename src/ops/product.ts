@@ -23,6 +23,8 @@ export interface MatrixRef {
   readonly group?: number;
   /** Elements from one summed repetition to the next. */
   readonly repeat?: number;
+  /** Behind a stored row there are words up to the next multiple of four that may be read and, of c, written. */
+  readonly padded?: boolean;
 }
 
 /** c = alpha · a·b (+ low.alpha · low.a·low.b) (+ bias) (+ add or what `then` does with it), or c += with `accumulate`. */

@@ -159,9 +159,9 @@ function featuresOf(piece: Piece, bound: BoundProduct, wide: boolean): Omit<Prod
     tb,
     ...(isPacked(dtype) ? { packed: dtype } : {}),
     vectors: {
-      a: vector(piece.a, a) && fours((part) => part.a) && (ta || fours((part) => part.K)),
+      a: vector(piece.a, a) && fours((part) => part.a) && (ta || piece.a.padded || fours((part) => part.K)),
       b: vector(piece.b, b) && fours((part) => part.b) && (tb ? fours((part) => part.K) : wide),
-      c: wide && fours((part) => part.N) && vector(piece.c, c) && fours((part) => part.c) &&
+      c: wide && (piece.c.padded || fours((part) => part.N)) && vector(piece.c, c) && fours((part) => part.c) &&
         (!piece.add || vector(piece.add, bound.add)) && (bound.bias?.offset ?? 0) % 4 === 0 &&
         fours((part) => part.bias ?? 0),
     },

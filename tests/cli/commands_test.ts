@@ -122,7 +122,7 @@ Deno.test("cli: finetune trains, says so, and its files repeat it; generate, eva
   assert(result.after.domains[0].loss < result.before.domains[0].loss, first.stdout);
   // The estimate was made before anything was allocated.
   const share = result.memory.total / result.memory.peak;
-  assert(share > 0.8 && share < 1.1, `the estimate is ${share} of the peak`);
+  assert(share > 0.9 && share <= 1, `the estimate is ${share} of the peak`);
   assert(first.stderr.includes("step 6/6") && first.stderr.includes("deno task merge"), first.stderr);
   assert(!CONTROLS.test(first.stderr));
   assertEquals(await listFiles(out), [
@@ -223,7 +223,7 @@ Deno.test("cli: quantize, and the commands that keep weights in few bits", async
   assert(/weights [\d.]+ KiB in nf4/.test(trained.stderr), trained.stderr);
   const { memory, before: first } = JSON.parse(trained.stdout);
   assert(Math.abs(first.domains[0].loss - losses[1]) < 1e-5, trained.stdout); // batches of another size
-  assert(memory.total / memory.peak > 0.8 && memory.total / memory.peak < 1.1, trained.stdout);
+  assert(memory.total / memory.peak > 0.9 && memory.total <= memory.peak, trained.stdout);
   for (const name of ["nf4", "out-nf4"]) await Deno.remove(`${folder}/${name}`, { recursive: true });
 });
 
