@@ -1,6 +1,6 @@
 // The program of a training step without a device: for estimates of memory, and for tests of plans.
 import { type AdapterConfig, buildAdapter } from "../adapters/mod.ts";
-import { Graph } from "../graph/graph.ts";
+import { Graph, type Value } from "../graph/graph.ts";
 import { recomputeLayers } from "../graph/recompute.ts";
 import type { Target } from "../graph/target.ts";
 import type { Architecture } from "../models/architecture.ts";
@@ -44,55 +44,50 @@ interface Traced {
 /** The program of one micro-batch as training compiles it, and the tensors that it asked for. */
 export function traceStep(architecture: Architecture, options: TraceOptions): Traced {
   const { leaves, inventory } = recordingLeaves(options.adapter ? "weight" : "param");
-  const graph = trace(architecture, options, leaves);
-  if (!stacksMaps(graph.target)) return { graph, inventory };
+  const recorded = traceLoss(architecture, options, leaves);
+  const { target } = recorded.graph;
   // Only now it is known which tensors lie one below the other.
-  return { graph: trace(architecture, options, stackingLeaves(inventory, options, graph.target)), inventory };
+  const { graph, loss } = stacksMaps(target)
+    ? traceLoss(architecture, options, { ...leaves, stack: neighboursOf(inventory, options, target) })
+    : recorded;
+  if (options.recompute) recomputeLayers(graph);
+  const gradients = backward(graph, loss);
+  const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));
+  placeGradients(graph, gradients, flatLayout(trained, { maxWords: target.maxBinding / 4 }));
+  recordLoss(graph, loss);
+  return { graph, inventory };
 }
 
-function trace(
+function traceLoss(
   architecture: Architecture,
-  { task, adapter, B, T, recompute = false, target }: TraceOptions,
+  { task, adapter, B, T, target }: TraceOptions,
   leaves: LeafSource,
-): Graph {
+): { readonly graph: Graph; readonly loss: Value } {
   const graph = new Graph(target);
   const method = adapter ? buildAdapter(adapter, "train") : undefined;
   const specimen = leadBatch(task.specimen({ B, T }), task, method);
   const arranged = task.arrange(specimen, architecture);
   const inputs = inputLeaves(graph, arranged);
-  const m = withPrefixes({
-    graph,
-    adapter: method,
-    sequence: taskSequence(task, architecture, inputs, arranged),
-    leaves,
-  });
-  const loss = taskLoss(task, m, architecture, inputs, { scale: lossScale(graph) });
-  if (recompute) recomputeLayers(graph);
-  const gradients = backward(graph, loss);
-  const trained = [...gradients.keys()].map(({ name, shape }) => ({ name, shape }));
-  placeGradients(graph, gradients, flatLayout(trained, { maxWords: graph.target.maxBinding / 4 }));
-  recordLoss(graph, loss);
-  return graph;
+  const sequence = taskSequence(task, architecture, inputs, arranged);
+  const m = withPrefixes({ graph, adapter: method, sequence, leaves });
+  return { graph, loss: taskLoss(task, m, architecture, inputs, { scale: lossScale(graph) }) };
 }
 
-/** A source that knows which weights, and which trained tensors, are neighbours. */
-function stackingLeaves(
+/** The neighbours among the weights, and among the trained tensors. */
+function neighboursOf(
   inventory: Inventory,
   { adapter, formats = new Map() }: Pick<TraceOptions, "adapter" | "formats">,
   target: Target,
-): LeafSource {
+): NonNullable<LeafSource["stack"]> {
   const trained = adapter
     ? neighbours([...inventory.params.values()].filter(({ frozen }) => !frozen), inventory)
     : [...inventory.weights.values()];
   const layout = flatLayout(flatTensors(trained), { maxWords: target.maxBinding / 4 });
   const stacks = stackWeights(inventory, formats, target);
-  return {
-    ...recordingLeaves(adapter ? "weight" : "param").leaves,
-    stack(graph, kind, names, shape) {
-      const name = stackName(names);
-      if (kind === "param" || !adapter) return joinedPlace(layout, names) && graph.leaf("param", name, shape);
-      const place = stacks.get(names[0]!);
-      return place && stackedLeaf(graph, place, name, shape);
-    },
+  return (graph, kind, names, shape) => {
+    const name = stackName(names);
+    if (kind === "param" || !adapter) return joinedPlace(layout, names) && graph.leaf("param", name, shape);
+    const place = stacks.get(names[0]!);
+    return place && stackedLeaf(graph, place, name, shape);
   };
 }
