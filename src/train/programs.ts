@@ -1,19 +1,20 @@
 // Programs of a model: the same functions traced for what is asked, compiled once for each shape.
 import { mixed, stacked } from "../adapters/composite.ts";
 import { buildAdapter } from "../adapters/mod.ts";
+import type { Shape } from "../core/dims.ts";
 import { ModelError } from "../core/errors.ts";
 import { randomKey } from "../core/random.ts";
 import type { Words } from "../gpu/buffer.ts";
 import { compile } from "../gpu/executable.ts";
 import { put, release } from "../gpu/store.ts";
-import { Graph, type Value } from "../graph/graph.ts";
+import { Graph } from "../graph/graph.ts";
 import { withPrefixes } from "../nn/prefixed.ts";
 import type { Adapter } from "../nn/adapter.ts";
 import type { LeafSource, ModelScope } from "../nn/scope.ts";
 import type { Sequence } from "../nn/sequence.ts";
 import { inputLeaves, taskSequence } from "../objectives/build.ts";
 import type { Arranged, Inputs } from "../objectives/task.ts";
-import { type FlatLayout, flatPages } from "../optim/flat.ts";
+import { type FlatLayout, flatPages, type FlatPlace } from "../optim/flat.ts";
 import { scalarsLeaf } from "../optim/norm.ts";
 import { joinedPlace, stackedLeaf, stackName, stacksMaps } from "./stacks.ts";
 import { maskName, maskValues } from "./route_masks.ts";
@@ -111,17 +112,17 @@ function residentLeaves(
   adapter: AdapterState | undefined,
   { trained, constants, label }: Required<PartOptions>,
 ): LeafSource {
-  const flat = (graph: Graph, layout: FlatLayout, name: string, role: "param" | "weight", label = ""): Value => {
-    const { shape, place: { page, offset } } = layout.tensors.get(name)!;
-    return graph.leaf(role, `${label}${name}`, shape, {
-      within: { parent: flatPages(graph, layout, "params")[page]!, offset },
-    });
-  };
+  const inPage = (
+    graph: Graph,
+    layout: FlatLayout,
+    { page, offset }: FlatPlace,
+    { role, name, shape }: { readonly role: "param" | "weight"; readonly name: string; readonly shape: Shape },
+  ) => graph.leaf(role, name, shape, { within: { parent: flatPages(graph, layout, "params")[page]!, offset } });
+  const own = trained === "adapter" ? "param" : "weight", full = trained === "weights" ? "param" : "weight";
   return {
     weight(graph, name, shape) {
-      if (state.full?.tensors.has(name)) {
-        return flat(graph, state.full, name, trained === "weights" ? "param" : "weight");
-      }
+      const tensor = state.full?.tensors.get(name);
+      if (tensor) return inPage(graph, state.full!, tensor.place, { role: full, name, shape });
       const place = state.stacks.get(name);
       if (place) return stackedLeaf(graph, place, name, shape);
       if (!state.store.buffers.has(name)) {
@@ -129,19 +130,20 @@ function residentLeaves(
       }
       return graph.leaf("weight", name, shape, { dtype: state.formats.get(name) ?? "f32" });
     },
-    param: (graph, name) => flat(graph, adapter!.layout, name, trained === "adapter" ? "param" : "weight", label),
+    param(graph, name) {
+      const { layout } = adapter!, { shape, place } = layout.tensors.get(name)!;
+      return inPage(graph, layout, place, { role: own, name: `${label}${name}`, shape });
+    },
     frozen: (graph, name, shape) => graph.leaf("weight", frozenName(adapter!.name, name), shape),
     stack(graph, kind, names, shape) {
       const name = stackName(names);
-      const joined = (layout: FlatLayout, role: "param" | "weight", label = "") => {
-        const place = joinedPlace(layout, names);
-        if (!place) return undefined;
-        const within = { parent: flatPages(graph, layout, "params")[place.page]!, offset: place.offset };
-        return graph.leaf(role, `${label}${name}`, shape, { within });
-      };
-      if (kind === "param") return joined(adapter!.layout, trained === "adapter" ? "param" : "weight", label);
+      if (kind === "param") {
+        const { layout } = adapter!, place = joinedPlace(layout, names);
+        return place && inPage(graph, layout, place, { role: own, name: `${label}${name}`, shape });
+      }
       if (state.full) {
-        return stacksMaps(graph.target) ? joined(state.full, trained === "weights" ? "param" : "weight") : undefined;
+        const place = stacksMaps(graph.target) ? joinedPlace(state.full, names) : undefined;
+        return place && inPage(graph, state.full, place, { role: full, name, shape });
       }
       const place = state.stacks.get(names[0]!);
       return place && stackedLeaf(graph, place, name, shape);
